@@ -1,0 +1,127 @@
+//! The binary `shoal`: starts a node, talks to one, and measures one.
+//!
+//! Data commands speak the Redis protocol, administration the node's `/v1` JSON. Every command
+//! takes `--json`, ends with status 0 (done), 1 (nothing there) or 2 (failed), and says on
+//! failure what to do.
+//!
+//! Holds: only this crate and the development tasks print.
+//! Does not know: how a node works inside.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the command line prints")]
+
+mod address;
+mod bench;
+mod client;
+mod data;
+mod failure;
+mod http;
+mod keyspace;
+mod output;
+mod reply;
+mod scan;
+mod table;
+mod units;
+
+use clap::{Parser, Subcommand};
+use client::ConnectArgs;
+use failure::{Failure, Outcome};
+use output::Output;
+use std::process::ExitCode;
+
+/// Less fragmentation than the system's allocator.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// A persistent key/value store that Redis clients and curl talk to
+#[derive(Parser)]
+#[command(name = "shoal", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Start with `shoal serve`, then `shoal set greeting hello`.\n\
+    Status: 0 done, 1 nothing there, 2 failed.")]
+struct Cli {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the value of a key
+    Get(data::Get),
+    /// Store a value
+    Set(data::Set),
+    /// Delete keys
+    Del(data::Keys),
+    /// Count the keys that are there
+    Exists(data::Keys),
+    /// Let a key expire
+    Expire(data::Expire),
+    /// Print how long a key has left
+    Ttl(data::Ttl),
+    /// Print the values of several keys
+    Mget(data::Keys),
+    /// Store several values at once
+    Mset(data::Mset),
+    /// List keys, slice by slice
+    Scan(scan::Scan),
+    /// List keys that match a pattern, in one answer
+    Keys(scan::Keys),
+    /// Add to a number
+    Incr(data::Incr),
+    /// Print what the node says about itself
+    Info(data::Info),
+    /// Make, list, change and drop keyspaces
+    #[command(subcommand)]
+    Keyspace(keyspace::Keyspace),
+    /// Have the node reclaim disk space now
+    Compact(keyspace::Compact),
+    /// Measure a node, or a Redis server
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = Output { json: cli.json };
+    match run(&cli.command, &cli.connect, &out) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Absent) => ExitCode::from(1),
+        Err(failure) => {
+            out.failure(&failure);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: &Command, connect: &ConnectArgs, out: &Output) -> Result<Outcome, Failure> {
+    match command {
+        Command::Get(args) => args.run(connect, out),
+        Command::Set(args) => args.run(connect, out),
+        Command::Del(args) => args.run_del(connect, out),
+        Command::Exists(args) => args.run_exists(connect, out),
+        Command::Expire(args) => args.run(connect, out),
+        Command::Ttl(args) => args.run(connect, out),
+        Command::Mget(args) => args.run_mget(connect, out),
+        Command::Mset(args) => args.run(connect, out),
+        Command::Scan(args) => args.run(connect, out),
+        Command::Keys(args) => args.run(connect, out),
+        Command::Incr(args) => args.run(connect, out),
+        Command::Info(args) => args.run(connect, out),
+        Command::Keyspace(command) => command.run(connect, out),
+        Command::Compact(args) => args.run(connect, out),
+        Command::Bench(args) => args.run(connect, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn options_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,42 @@
+//! How Shoal keeps its cluster map.
+//!
+//! The map itself, its commands and what they do are in `shoal_core::map`; here is where the
+//! newest one is found after a restart. [`LocalStore`] keeps it in a file, for a cluster of one.
+//!
+//! Holds: a command that was answered with a map is durable. Two maps never share a version.
+
+mod local;
+
+pub use local::LocalStore;
+
+use shoal_core::map::{ClusterMap, Command, MapError};
+use std::sync::Arc;
+
+/// Keeps the cluster map and decides the order of its changes.
+pub trait MapStore: Send + Sync + 'static {
+    /// The newest map known here.
+    fn current(&self) -> Arc<ClusterMap>;
+
+    /// Applies `command` and makes the outcome durable. Blocks.
+    ///
+    /// # Errors
+    /// [`MetaError::Refused`] where the map does not allow it: nothing changed.
+    /// [`MetaError::File`] where it could not be made durable: it may be there after a restart.
+    fn propose(&self, command: &Command) -> Result<Arc<ClusterMap>, MetaError>;
+}
+
+/// Why a map could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    /// The map does not allow the command. Nothing changed; a retry does not help.
+    #[error(transparent)]
+    Refused(#[from] MapError),
+    /// The map's file could not be read or replaced. A retry may help.
+    #[error("the map in {file}: {what}")]
+    File {
+        /// The file.
+        file: String,
+        /// What went wrong.
+        what: String,
+    },
+}

@@ -1,0 +1,91 @@
+//! The node's clock: `core::clock` driven by the system's time, without a lock.
+//!
+//! Holds: stamps strictly rise, across restarts too, because none reaches the ceiling that was
+//! made durable before. The ceiling is raised ahead of time by the sweep; a stamp that would
+//! reach it raises it itself.
+
+use parking_lot::Mutex;
+use shoal_core::NodeId;
+use shoal_core::Version;
+use shoal_core::clock::{Bounds, CEILING_STEP_MS, Ceiling, ClockError, NO_SKEW_BOUND, Stamp};
+use shoal_core::version::Millis;
+use shoal_storage::directory::Ceiling as Kept;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::refusal::{Code, Refusal};
+
+/// Stamps writes.
+pub(crate) struct NodeClock {
+    last: AtomicU64,
+    ceiling: AtomicU64,
+    node: NodeId,
+    kept: Mutex<Kept>,
+}
+
+impl NodeClock {
+    /// The clock of `node`, which starts where the ceiling on record ends.
+    pub(crate) fn new(node: NodeId, kept: Kept) -> Self {
+        let ceiling = Ceiling(kept.value());
+        Self {
+            last: AtomicU64::new(ceiling.restart().0),
+            ceiling: AtomicU64::new(ceiling.0),
+            node,
+            kept: Mutex::new(kept),
+        }
+    }
+
+    pub(crate) const fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The system's time, in milliseconds since the Unix epoch.
+    #[expect(clippy::unused_self, reason = "one place for the node's time")]
+    pub(crate) fn physical_ms(&self) -> Millis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    /// A version greater than every one given out before.
+    ///
+    /// # Errors
+    /// [`Code::ClockSkewed`] or the engine's refusal, where the ceiling could not be raised.
+    pub(crate) fn stamp(&self) -> Result<Version, Refusal> {
+        let physical = self.physical_ms();
+        loop {
+            let last = Stamp(self.last.load(Ordering::Relaxed));
+            // A cluster of one has nobody to differ from, so its skew is not bounded.
+            let bounds = Bounds {
+                ceiling: Ceiling(self.ceiling.load(Ordering::Acquire)),
+                max_skew_ms: NO_SKEW_BOUND,
+            };
+            match bounds.next(last, physical) {
+                Ok(next) => {
+                    let swap = self.last.compare_exchange_weak(
+                        last.0,
+                        next.0,
+                        Ordering::Relaxed,
+                        Ordering::Relaxed,
+                    );
+                    if swap.is_ok() {
+                        return Ok(next.version(self.node));
+                    }
+                }
+                Err(ClockError::Ceiling { .. }) => self.raise(physical)?,
+                Err(error) => return Err(Refusal::new(Code::ClockSkewed, error.to_string())),
+            }
+        }
+    }
+
+    /// Raises the ceiling if less than half of its step is left. Waits for the disk.
+    pub(crate) fn raise(&self, physical: Millis) -> Result<(), Refusal> {
+        let mut kept = self.kept.lock();
+        let last = Stamp(self.last.load(Ordering::Relaxed));
+        let now = Ceiling(self.ceiling.load(Ordering::Acquire));
+        if let Some(next) = now.raise(last, physical, CEILING_STEP_MS) {
+            kept.raise(next.0).map_err(|error| Refusal::new(Code::Storage, error.to_string()))?;
+            self.ceiling.store(next.0, Ordering::Release);
+        }
+        Ok(())
+    }
+}

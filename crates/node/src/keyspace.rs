@@ -1,0 +1,99 @@
+//! A keyspace as the node serves it: its engine, its rules, and one lock per partition.
+//!
+//! Holds: whoever changes a key holds the lock of its partition from reading the old record to
+//! submitting the new one. A keyspace whose definition changed is *retired* under all its locks
+//! and another takes its place; whoever finds it retired looks it up again.
+
+use parking_lot::{ArcMutexGuard, Mutex, MutexGuard, RawMutex};
+use shoal_core::codec::record::Form;
+use shoal_core::map::{EngineKind, Eviction, Keyspace as Definition};
+use shoal_core::slot::Partitioning;
+use shoal_core::version::Millis;
+use shoal_core::{Incarnation, PartitionId, Slot};
+use shoal_storage::{Address, Engine, Tally};
+use std::sync::Arc;
+
+/// A keyspace, ready to be read and written.
+pub(crate) struct Keyspace {
+    pub(crate) name: Arc<str>,
+    pub(crate) definition: Definition,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) form: Form,
+    lanes: Box<[Arc<Mutex<Lane>>]>,
+}
+
+/// What a partition's lock guards.
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    /// The keyspace's definition changed; look it up again.
+    pub(crate) retired: bool,
+    /// How many keys were removed. WATCH on an absent key notices one that came and went.
+    pub(crate) removals: u64,
+}
+
+/// A partition's lock, held apart from the keyspace it belongs to.
+pub(crate) type LaneGuard = ArcMutexGuard<RawMutex, Lane>;
+
+impl Keyspace {
+    pub(crate) fn new(definition: &Definition, engine: Arc<dyn Engine>) -> Self {
+        let lanes = (0..definition.partitioning.count()).map(|_| Arc::default()).collect();
+        let form = match definition.engine {
+            EngineKind::Memory => Form::Plain,
+            EngineKind::Disk => Form::Sealed,
+        };
+        let name = Arc::from(definition.name.as_str());
+        Self { name, definition: definition.clone(), engine, form, lanes }
+    }
+
+    /// The number under which the engine keeps this life of the keyspace.
+    pub(crate) const fn space(&self) -> u32 {
+        let Incarnation(number) = self.definition.incarnation;
+        number
+    }
+
+    pub(crate) const fn partitioning(&self) -> Partitioning {
+        self.definition.partitioning
+    }
+
+    pub(crate) fn partition_of(&self, slot: Slot) -> PartitionId {
+        self.partitioning().partition_of(slot)
+    }
+
+    pub(crate) const fn address<'k>(&self, slot: Slot, key: &'k [u8]) -> Address<'k> {
+        Address { space: self.space(), slot: slot.number(), key }
+    }
+
+    pub(crate) fn in_memory(&self) -> bool {
+        self.definition.engine == EngineKind::Memory
+    }
+
+    pub(crate) fn evicts(&self) -> bool {
+        self.definition.options.eviction != Eviction::None
+    }
+
+    pub(crate) fn default_ttl_ms(&self) -> Option<Millis> {
+        self.definition.options.default_ttl_ms.map(Into::into)
+    }
+
+    /// Whether a removed key leaves nothing behind. With one replica nobody else can hold an
+    /// older record; only event times could still arrive late.
+    pub(crate) const fn purges_at_once(&self) -> bool {
+        !self.definition.accepts_event_time
+    }
+
+    pub(crate) fn lock(&self, slot: Slot) -> MutexGuard<'_, Lane> {
+        self.lanes[usize::from(self.partition_of(slot).0)].lock()
+    }
+
+    pub(crate) fn hold(&self, partition: PartitionId) -> LaneGuard {
+        self.lanes[usize::from(partition.0)].lock_arc()
+    }
+
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionId> + use<> {
+        (0..self.partitioning().count()).map(PartitionId)
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.engine.tally(self.space(), 0..shoal_core::slot::SLOT_COUNT)
+    }
+}

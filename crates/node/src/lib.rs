@@ -1,0 +1,32 @@
+//! The running Shoal node: what can be asked of it, how it is carried out, and what goes on in
+//! the background.
+//!
+//! Where a GET goes: [`Access::run`] in `access` finds the keyspace in the routing snapshot, asks
+//! its engine, and hands the record to the interface's [`Sink`]. A SET takes the partition's
+//! lock, lets `shoal_core::update` decide, and submits the new record to the engine.
+//!
+//! Holds: a partition's lock is never held across a wait for the network; an answer leaves the
+//! process only after the commit it depends on is settled.
+//!
+//! Does not know: sockets, protocols, command lines.
+
+mod access;
+mod catalogue;
+mod clock;
+mod keyspace;
+mod node;
+mod refusal;
+mod request;
+mod rules;
+mod scan;
+mod stats;
+mod sweep;
+mod transaction;
+
+pub use access::{Access, EVENT_SKEW_MS, MAX_KEY, removed};
+pub use node::{KeyspaceInfo, Node, NodeConfig, NodeStatus, StartError};
+pub use refusal::{Code, Halt, Refusal, Row};
+pub use request::{Answer, Request, Sink, Target, Updated};
+pub use scan::bad_cursor;
+pub use stats::Stats;
+pub use transaction::{Footprint, Watched};

@@ -1,0 +1,358 @@
+//! Walking a keyspace: SCAN, ordered lists, counts, a random key.
+//!
+//! Holds: an entry that is there from the first page to the last is shown at least once. A
+//! cursor is a number that means the same after a restart: the slot in its upper bits, the
+//! engine's position within the slot in the lower 48.
+
+use crate::access::Access;
+use crate::keyspace::Keyspace;
+use crate::refusal::{Code, Halt, Refusal};
+use crate::request::Target;
+use crate::rules::read_record;
+use shoal_core::slot::SLOT_COUNT;
+use shoal_core::{Record, Slot};
+use shoal_storage::{EngineError, Patience, Tally};
+use std::sync::Arc;
+
+/// Bits of a cursor that are the position within its slot.
+const POSITION_BITS: u32 = 48;
+/// Slots that one page visits at most: an empty stretch must not hold a connection for long.
+const SLOTS_PER_PAGE: u16 = 4_096;
+/// Draws of a random key before the first key found has to do.
+const RANDOM_DRAWS: usize = 64;
+
+impl Access<'_> {
+    /// How many keys there are, and how many of them carry an expiry.
+    #[must_use]
+    pub fn count(&self, target: &Target) -> Tally {
+        self.routing.find(target).map_or_else(Tally::default, |keyspace| {
+            self.with_staged(keyspace, keyspace.tally())
+        })
+    }
+
+    /// How many keys of `slot` there are.
+    #[must_use]
+    pub fn count_slot(&self, target: &Target, slot: Slot) -> Tally {
+        let Some(keyspace) = self.routing.find(target) else { return Tally::default() };
+        keyspace.engine.tally(keyspace.space(), slot.number()..slot.number() + 1)
+    }
+
+    fn with_staged(&self, keyspace: &Keyspace, tally: Tally) -> Tally {
+        self.staged.as_ref().map_or(tally, |staged| tally.plus(staged.tally(keyspace.space())))
+    }
+
+    /// Shows `visit` about `count` live entries from `cursor` on (0 first), and returns the
+    /// cursor to go on from, 0 at the end.
+    ///
+    /// # Errors
+    /// [`Halt::Cold`] for a keyspace on disk where waiting is not allowed, else as
+    /// [`Access::run`].
+    pub fn scan(
+        &mut self,
+        target: &Target,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool,
+    ) -> Result<u64, Halt> {
+        let Some(keyspace) = self.routing.find(target).map(Arc::clone) else { return Ok(0) };
+        self.may_walk(&keyspace)?;
+        let (Some(first), mut position) = split_cursor(cursor) else { return Ok(0) };
+        let mut shown = 0;
+        let mut slot = first;
+        while slot < SLOT_COUNT {
+            if shown >= count || slot - first >= SLOTS_PER_PAGE {
+                return Ok(join_cursor(slot, position));
+            }
+            if position == 0 {
+                let next = self.next_used(&keyspace, slot);
+                if next >= SLOT_COUNT {
+                    return Ok(0);
+                }
+                slot = next;
+            }
+            let (seen, next) =
+                self.scan_slot(&keyspace, slot, position, count - shown, visit)?;
+            shown += seen;
+            match next {
+                Some(next) => position = next,
+                None => (slot, position) = (slot + 1, 0),
+            }
+        }
+        Ok(0)
+    }
+
+    /// One page of one slot: how many entries it looked at, and where the next page starts.
+    fn scan_slot(
+        &mut self,
+        keyspace: &Keyspace,
+        slot: u16,
+        position: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool,
+    ) -> Result<(usize, Option<u64>), Halt> {
+        let number = Slot::new(slot).unwrap_or_default();
+        let staged = self.staged.as_deref();
+        let now = self.now;
+        let mut seen = 0;
+        let mut damage: Result<(), EngineError> = Ok(());
+        let mut show = |key: &[u8], value: &[u8]| {
+            seen += 1;
+            match read_record(key, value) {
+                Ok(record) => !record.is_live_at(now) || visit(key, record),
+                Err(error) => {
+                    damage = Err(error);
+                    false
+                }
+            }
+        };
+        if position == 0 && let Some(staged) = staged {
+            for (key, value) in staged.of_slot(keyspace.space(), number) {
+                show(key, value);
+            }
+        }
+        let (next, commit) = keyspace.engine.page(
+            keyspace.space(),
+            slot,
+            position,
+            count,
+            &mut |key, value| {
+                let hidden = staged.is_some_and(|s| s.find(keyspace, number, key).is_some());
+                hidden || show(key, value)
+            },
+        )?;
+        self.commit = self.commit.join(commit);
+        damage?;
+        Ok((seen, next))
+    }
+
+    /// Shows `visit` up to `limit` live entries whose key starts with `prefix`, ordered by slot,
+    /// then key, strictly after `after`. Returns whether more may follow.
+    ///
+    /// # Errors
+    /// As [`Access::scan`].
+    pub fn list(
+        &mut self,
+        target: &Target,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], Record<'_>),
+    ) -> Result<bool, Halt> {
+        let Some(keyspace) = self.routing.find(target).map(Arc::clone) else {
+            return Ok(false);
+        };
+        self.may_walk(&keyspace)?;
+        let mut slot = after.map_or(0, |key| Slot::of(key).number());
+        let mut after = after.map(<[u8]>::to_vec);
+        let mut left = limit;
+        while left > 0 {
+            if after.is_none() {
+                slot = self.next_used(&keyspace, slot);
+            }
+            if slot >= SLOT_COUNT {
+                return Ok(false);
+            }
+            let shown = self.list_slot(&keyspace, slot, prefix, after.take(), left, visit)?;
+            left -= shown;
+            slot += 1;
+        }
+        Ok(true)
+    }
+
+    fn list_slot(
+        &mut self,
+        keyspace: &Keyspace,
+        slot: u16,
+        prefix: &[u8],
+        mut after: Option<Vec<u8>>,
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], Record<'_>),
+    ) -> Result<usize, Halt> {
+        const PAGE: usize = 1_024;
+        let now = self.now;
+        let mut shown = 0;
+        // Keys before the prefix are skipped by starting just below it.
+        if after.as_deref().is_none_or(|key| key < prefix) && !prefix.is_empty() {
+            after = below(prefix);
+        }
+        loop {
+            let mut damage: Result<(), EngineError> = Ok(());
+            let mut last = None;
+            let mut pulled = 0;
+            let mut past = false;
+            let commit = keyspace.engine.scan(
+                keyspace.space(),
+                slot,
+                after.as_deref(),
+                PAGE,
+                &mut |key, value| {
+                    pulled += 1;
+                    if !key.starts_with(prefix) {
+                        past = key > prefix;
+                        last = Some(key.to_vec());
+                        return !past;
+                    }
+                    match read_record(key, value) {
+                        Ok(record) if record.is_live_at(now) => {
+                            visit(key, record);
+                            shown += 1;
+                        }
+                        Ok(_) => {}
+                        Err(error) => damage = Err(error),
+                    }
+                    last = Some(key.to_vec());
+                    damage.is_ok() && shown < limit
+                },
+            )?;
+            self.commit = self.commit.join(commit);
+            damage?;
+            if shown >= limit || past || pulled < PAGE {
+                return Ok(shown);
+            }
+            after = last;
+        }
+    }
+
+    /// Shows `visit` up to `limit` keys of `slot`.
+    ///
+    /// # Errors
+    /// As [`Access::scan`].
+    pub fn keys_of_slot(
+        &mut self,
+        target: &Target,
+        slot: Slot,
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Halt> {
+        let Some(keyspace) = self.routing.find(target).map(Arc::clone) else { return Ok(()) };
+        self.may_walk(&keyspace)?;
+        let mut show = |key: &[u8], _: Record<'_>| visit(key);
+        self.list_slot(&keyspace, slot.number(), &[], None, limit, &mut show)?;
+        Ok(())
+    }
+
+    /// A live key, drawn at random: first a slot, weighted by how many keys it has, then one of
+    /// its keys. `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Access::scan`].
+    pub fn random_key(&mut self, target: &Target) -> Result<Option<Vec<u8>>, Halt> {
+        let Some(keyspace) = self.routing.find(target).map(Arc::clone) else { return Ok(None) };
+        self.may_walk(&keyspace)?;
+        for _ in 0..RANDOM_DRAWS {
+            let total = self.with_staged(&keyspace, keyspace.tally()).keys;
+            let Ok(total @ 1..) = u64::try_from(total) else { break };
+            let Some((slot, nth)) = self.slot_of_nth(&keyspace, fastrand::u64(..total)) else {
+                break;
+            };
+            let mut at = 0;
+            let mut drawn = None;
+            let mut show = |key: &[u8], _: Record<'_>| {
+                if at <= nth {
+                    drawn = Some(key.to_vec());
+                }
+                at += 1;
+            };
+            let limit = usize::try_from(nth).unwrap_or(usize::MAX).saturating_add(1);
+            self.list_slot(&keyspace, slot, &[], None, limit, &mut show)?;
+            if drawn.is_some() {
+                return Ok(drawn);
+            }
+        }
+        let mut first = None;
+        let mut cursor = 0;
+        loop {
+            cursor = self.scan(target, cursor, 64, &mut |key, _| {
+                first.get_or_insert_with(|| key.to_vec());
+                false
+            })?;
+            if first.is_some() || cursor == 0 {
+                return Ok(first);
+            }
+        }
+    }
+
+    /// The slot in which the `nth` key lies, and its place among the slot's keys.
+    fn slot_of_nth(&self, keyspace: &Keyspace, mut nth: u64) -> Option<(u16, u64)> {
+        let keys = |slots: std::ops::Range<u16>| {
+            let tally = keyspace.engine.tally(keyspace.space(), slots);
+            u64::try_from(tally.keys).unwrap_or(0)
+        };
+        for partition in keyspace.partitions() {
+            let slots = keyspace.partitioning().slots_of(partition);
+            let there = keys(slots.clone());
+            if nth >= there {
+                nth -= there;
+                continue;
+            }
+            for slot in slots {
+                let here = keys(slot..slot + 1);
+                if nth < here {
+                    return Some((slot, nth));
+                }
+                nth -= here;
+            }
+        }
+        None
+    }
+
+    /// The first slot from `slot` on that may hold something, `SLOT_COUNT` if none does.
+    fn next_used(&self, keyspace: &Keyspace, mut slot: u16) -> u16 {
+        if self.staged.is_some() {
+            return slot;
+        }
+        let used = |slots: std::ops::Range<u16>| {
+            keyspace.engine.tally(keyspace.space(), slots) != Tally::default()
+        };
+        while slot < SLOT_COUNT {
+            let number = Slot::new(slot).unwrap_or_default();
+            let end = keyspace.partitioning().slots_of(keyspace.partition_of(number)).end;
+            if !used(slot..end) {
+                slot = end;
+                continue;
+            }
+            if let Some(found) = (slot..end).find(|slot| used(*slot..*slot + 1)) {
+                return found;
+            }
+            slot = end;
+        }
+        SLOT_COUNT
+    }
+
+    fn may_walk(&self, keyspace: &Keyspace) -> Result<(), Halt> {
+        if self.patience == Patience::Inline && !keyspace.in_memory() {
+            return Err(Halt::Cold);
+        }
+        Ok(())
+    }
+}
+
+fn split_cursor(cursor: u64) -> (Option<u16>, u64) {
+    let slot = u16::try_from(cursor >> POSITION_BITS).ok().filter(|slot| *slot < SLOT_COUNT);
+    (slot, cursor & ((1 << POSITION_BITS) - 1))
+}
+
+fn join_cursor(slot: u16, position: u64) -> u64 {
+    debug_assert!(position < 1 << POSITION_BITS, "positions have 48 bits");
+    u64::from(slot) << POSITION_BITS | position
+}
+
+/// A key below `prefix` and above everything smaller that does not start with it, as near as a
+/// key can come; `None` where nothing is below.
+fn below(prefix: &[u8]) -> Option<Vec<u8>> {
+    let (last, rest) = prefix.split_last()?;
+    if *last == 0 {
+        return if rest.is_empty() { None } else { Some(rest.to_vec()) };
+    }
+    // One less in the last byte, then as many high bytes as a key can have.
+    let mut key = rest.to_vec();
+    key.push(last - 1);
+    key.resize(crate::access::MAX_KEY, u8::MAX);
+    Some(key)
+}
+
+/// The refusal of a cursor that no scan gave out.
+#[must_use]
+pub fn bad_cursor() -> Refusal {
+    Refusal::new(Code::BadRequest, "invalid cursor")
+}

@@ -1,0 +1,99 @@
+//! A connection's life: from the first bytes, which decide its protocol, to its end.
+//!
+//! Holds: a connection's panic, slowness or greed ends that connection and disturbs no other.
+//! Nothing is read while replies wait to be taken.
+//!
+//! Does not know: how connections come in (the listener's), or what requests mean.
+
+pub mod registry;
+mod budget;
+mod pace;
+mod wire;
+mod serve;
+mod resp;
+
+pub(crate) use budget::{Budget, Charge};
+pub(crate) use pace::Pace;
+pub use registry::{Client, Protocol, Registry, Shown};
+pub(crate) use serve::serve;
+pub(crate) use wire::End;
+
+use crate::config::Resolved;
+use crate::listener::ListenAddress;
+use shoal_node::Node;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// What all connections of a server share. A session gets it at its creation.
+pub struct Shared {
+    /// The node that answers.
+    pub node: Arc<Node>,
+    /// The settings the server was started with.
+    pub config: Arc<Resolved>,
+    /// All connections.
+    pub registry: Arc<Registry>,
+    /// Where the server listens, with real port numbers.
+    pub addresses: Vec<ListenAddress>,
+    /// When the server started.
+    pub started: Instant,
+    /// Commands executed by the Redis protocol and requests answered over HTTP; added to once
+    /// per run of a connection.
+    pub commands: AtomicU64,
+    /// Bytes read from clients.
+    pub bytes_in: AtomicU64,
+    /// Bytes sent to clients.
+    pub bytes_out: AtomicU64,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) stopping: AtomicBool,
+}
+
+impl Shared {
+    /// What the connections of a server at `addresses` share.
+    #[must_use]
+    pub fn new(node: Arc<Node>, config: Arc<Resolved>, addresses: Vec<ListenAddress>) -> Self {
+        Self {
+            node,
+            config,
+            registry: Arc::default(),
+            addresses,
+            started: Instant::now(),
+            commands: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            budget: Arc::new(Budget::new(budget::MAX_OUTPUT_BYTES)),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the server is stopping: connections finish what they are doing and end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// The first TCP port the server listens on, 0 if it listens on none.
+    #[must_use]
+    pub fn tcp_port(&self) -> u16 {
+        let port = |address: &ListenAddress| match address {
+            ListenAddress::Tcp(address) => Some(address.port()),
+            ListenAddress::Unix(_) => None,
+        };
+        self.addresses.iter().find_map(port).unwrap_or(0)
+    }
+
+    /// How many ordinary clients may be connected at a time. A tenth of all connections is kept
+    /// for administration over HTTP.
+    #[must_use]
+    pub fn client_limit(&self) -> usize {
+        let all = self.config.max_clients;
+        all - all / 10
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}

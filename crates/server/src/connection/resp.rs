@@ -1,0 +1,129 @@
+//! The loop of a connection that speaks the Redis protocol: read, run, settle, send.
+//!
+//! Holds: one read and one write per turn, however many commands they carry. Replies leave only
+//! once everything they speak of is as durable as its keyspace asks. Nothing is read while
+//! replies wait, so a client that does not read cannot make the server hold more than one turn's
+//! replies for it.
+//!
+//! Does not know: what the commands mean.
+
+use super::wire::{End, Wire};
+use super::{Pace, Shared};
+use crate::resp::{Run, Session};
+use shoal_storage::{Commit, Patience};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Room for a usual turn's requests, and what an idle connection keeps.
+const SMALL_BUFFER: usize = 4 << 10;
+
+/// Room for one read while a long request comes in.
+const LARGE_READ: usize = 256 << 10;
+
+/// What replies may wait for a sync without being counted against the server's bound on output.
+const UNCOUNTED_OUTPUT: usize = 16 << 10;
+
+/// Talks with the client until the connection ends. `first` are the bytes that decided the
+/// protocol.
+pub(crate) async fn converse<S>(mut wire: Wire<S>, first: Vec<u8>) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut session = Box::new(Session::new(Arc::clone(&wire.shared), Arc::clone(wire.client())));
+    let mut came = first.len();
+    session.input = first;
+    let mut pace = Pace::new(wire.shared.config.slow_request);
+    loop {
+        let pending_before = session.input.len();
+        let (back, run) = run(session, &wire.shared).await;
+        let Some(back) = back else {
+            return End::Unserved("a command panicked on another thread");
+        };
+        session = back;
+        if let Err(end) = answer(&mut session, &mut wire, came).await {
+            return end;
+        }
+        came = 0;
+        match run {
+            Run::Close => return End::Closed,
+            _ if wire.client().is_killed() => return End::Killed,
+            // Others on this thread have their turn before the rest of a long pipeline.
+            Run::Yield | Run::Cold => tokio::task::yield_now().await,
+            Run::Idle => {
+                let pending = session.input.len();
+                if pending < pending_before || pending == 0 {
+                    pace.reset();
+                }
+                make_room(&mut session.input);
+                let started = (pending > 0).then_some(&mut pace);
+                match wire.read(&mut session.input, started).await {
+                    Ok(count) => came = count,
+                    Err(end) => return end,
+                }
+            }
+        }
+    }
+}
+
+/// Runs what was read: here, and on a thread that may wait for a disk where that is needed.
+/// `None` comes back instead of the session if it panicked there.
+async fn run(mut session: Box<Session>, shared: &Arc<Shared>) -> (Option<Box<Session>>, Run) {
+    let run = session.run(&shared.node, Patience::Inline);
+    if run != Run::Cold {
+        return (Some(session), run);
+    }
+    let node = Arc::clone(&shared.node);
+    let cold = tokio::task::spawn_blocking(move || {
+        let run = session.run(&node, Patience::Block);
+        (session, run)
+    });
+    match cold.await {
+        Ok((session, run)) => (Some(session), run),
+        Err(error) => {
+            tracing::error!(%error, "a command panicked; its connection was closed");
+            (None, Run::Close)
+        }
+    }
+}
+
+/// Sends the replies, once what they speak of is settled.
+async fn answer<S>(session: &mut Session, wire: &mut Wire<S>, came: usize) -> Result<(), End>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if came > 0 {
+        wire.shared.bytes_in.fetch_add(came as u64, Ordering::Relaxed);
+    }
+    if session.output.is_empty() {
+        return Ok(());
+    }
+    let commit = session.commit();
+    if commit != Commit::DONE {
+        let length = session.output.len();
+        let _held = if length > UNCOUNTED_OUTPUT {
+            Some(wire.shared.budget.charge(length).ok_or(End::TooMuchOutput)?)
+        } else {
+            None
+        };
+        if let Err(refusal) = wire.shared.node.settled(commit).await {
+            session.fail_unsettled(&refusal);
+        }
+    }
+    wire.write_all(&session.output).await?;
+    wire.shared.bytes_out.fetch_add(session.output.len() as u64, Ordering::Relaxed);
+    session.sent();
+    Ok(())
+}
+
+/// Leaves room for the next read: little where little comes, much within a long request.
+fn make_room(input: &mut Vec<u8>) {
+    if input.is_empty() && input.capacity() > 4 * SMALL_BUFFER {
+        *input = Vec::with_capacity(SMALL_BUFFER);
+    }
+    let spare = input.capacity() - input.len();
+    if spare < SMALL_BUFFER / 2 {
+        // Doubling keeps the cost of moving a long request's bytes proportional to its length.
+        input.reserve(input.len().clamp(SMALL_BUFFER, LARGE_READ));
+    }
+}

@@ -1,0 +1,170 @@
+//! A connection's socket as its owner sees it: reads and writes that end by themselves when the
+//! peer is too slow, when somebody kills the connection, or when the server stops.
+//!
+//! Holds: the common case (bytes are there, or go out at once) reads no clock and arms no timer.
+//! Timers are armed only once the socket made us wait.
+
+use super::registry::{Client, Entry};
+use super::{Charge, Pace, Shared};
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The peer closed it, or its last command did.
+    Closed,
+    /// Somebody ended it by CLIENT KILL.
+    Killed,
+    /// The server stops.
+    Stopping,
+    /// A started request grew too slowly.
+    SlowRequest,
+    /// The peer took no byte of its replies for too long.
+    SlowReader,
+    /// Too many replies wait in the whole server.
+    TooMuchOutput,
+    /// What it speaks is not served.
+    Unserved(&'static str),
+    /// The socket failed.
+    Failed(io::Error),
+}
+
+/// A connection's socket, with its place in the list of connections.
+pub(crate) struct Wire<S> {
+    stream: S,
+    pub(crate) shared: Arc<Shared>,
+    entry: Entry,
+    timer: Pin<Box<Option<Sleep>>>,
+    waker: Option<Waker>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(crate) fn new(stream: S, shared: Arc<Shared>, entry: Entry) -> Self {
+        Self { stream, shared, entry, timer: Box::pin(None), waker: None }
+    }
+
+    pub(crate) const fn client(&self) -> &Arc<Client> {
+        &self.entry.client
+    }
+
+    /// The socket itself and its place in the list, for a protocol that does its own reading.
+    pub(crate) fn into_parts(self) -> (S, Arc<Shared>, Entry) {
+        (self.stream, self.shared, self.entry)
+    }
+
+    /// Reads what is there, up to the buffer's spare capacity, and returns how much it was; at
+    /// least one byte. With a `pace`, a request has begun, and time counts.
+    pub(crate) async fn read(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        mut pace: Option<&mut Pace>,
+    ) -> Result<usize, End> {
+        poll_fn(|cx| {
+            let read = pin!(self.stream.read_buf(buffer)).poll(cx);
+            match read {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Closed)),
+                Poll::Ready(Ok(count)) => {
+                    if let Some(pace) = pace.as_deref_mut() {
+                        pace.grew(count);
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Failed(error))),
+                Poll::Pending => {}
+            }
+            if let Some(end) = self.asked_to_end(cx) {
+                return Poll::Ready(Err(end));
+            }
+            let Some(pace) = pace.as_deref_mut() else { return Poll::Pending };
+            let now = Instant::now();
+            if pace.is_too_slow(now) {
+                return Poll::Ready(Err(End::SlowRequest));
+            }
+            self.wake_at(pace.deadline(now), cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Writes all of `bytes`.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let mut rest = bytes;
+        let mut waiting_since: Option<Instant> = None;
+        let mut charge: Option<Charge> = None;
+        poll_fn(|cx| {
+            while !rest.is_empty() {
+                match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Closed)),
+                    Poll::Ready(Ok(count)) => {
+                        rest = &rest[count..];
+                        waiting_since = None;
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Failed(error))),
+                    Poll::Pending => {}
+                }
+                if self.client().is_killed() {
+                    return Poll::Ready(Err(End::Killed));
+                }
+                self.set_waker(cx);
+                if charge.is_none() {
+                    charge = self.shared.budget.charge(rest.len());
+                    if charge.is_none() {
+                        return Poll::Ready(Err(End::TooMuchOutput));
+                    }
+                }
+                let now = Instant::now();
+                let deadline =
+                    *waiting_since.get_or_insert(now) + self.shared.config.slow_reader;
+                if now >= deadline {
+                    return Poll::Ready(Err(End::SlowReader));
+                }
+                self.wake_at(deadline, cx);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Whether the connection, which waits for its peer, is to end.
+    fn asked_to_end(&mut self, cx: &Context<'_>) -> Option<End> {
+        self.set_waker(cx);
+        if self.client().is_killed() {
+            Some(End::Killed)
+        } else if self.shared.is_stopping() {
+            Some(End::Stopping)
+        } else {
+            None
+        }
+    }
+
+    /// A task keeps its waker, so this costs a comparison but for the first time.
+    fn set_waker(&mut self, cx: &Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            self.entry.client.set_waker(cx.waker());
+            self.waker = Some(cx.waker().clone());
+        }
+    }
+
+    fn wake_at(&mut self, deadline: Instant, cx: &mut Context<'_>) {
+        let armed = self.timer.as_ref().as_pin_ref().map(|timer| timer.deadline());
+        match self.timer.as_mut().as_pin_mut() {
+            Some(timer) if armed != Some(deadline) => timer.reset(deadline),
+            Some(_) => {}
+            None => self.timer.set(Some(sleep_until(deadline))),
+        }
+        if let Some(timer) = self.timer.as_mut().as_pin_mut()
+            && timer.poll(cx).is_ready()
+        {
+            // It was due between the look at the clock and now; look again.
+            cx.waker().wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The table of routes: one row each, from which come dispatch, the OpenAPI document, the
+//! documentation and the tests of completeness.
+//!
+//! Holds: what is not in the table is not served. Rows differ in method or template.
+
+use super::path::{is_reserved, percent_decode};
+use hyper::Method;
+use shoal_node::refusal::{Code, Refusal};
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// The method.
+    pub method: &'static str,
+    /// The path; `{keyspace}` stands for one segment, `{key}` for everything that is left.
+    pub path: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Its parameters.
+    pub parameters: &'static [Parameter],
+    /// What the body of a request is.
+    pub body: BodyKind,
+    /// The statuses of success and what they mean; refusals come from the table of errors.
+    pub answers: &'static [(u16, &'static str)],
+    /// Who does it.
+    pub(crate) handler: Handler,
+}
+
+/// A parameter of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it stands behind the `?`; else it is a header or in the path.
+    pub in_query: bool,
+    /// Whether it is a header.
+    pub in_header: bool,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+impl Parameter {
+    pub(crate) const fn query(name: &'static str, doc: &'static str) -> Self {
+        Self { name, in_query: true, in_header: false, doc }
+    }
+
+    pub(crate) const fn path(name: &'static str, doc: &'static str) -> Self {
+        Self { name, in_query: false, in_header: false, doc }
+    }
+
+    pub(crate) const fn header(name: &'static str, doc: &'static str) -> Self {
+        Self { name, in_query: false, in_header: true, doc }
+    }
+}
+
+/// What the body of a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    /// None is read.
+    None,
+    /// The bytes of a value.
+    Value,
+    /// A JSON document.
+    Json,
+}
+
+/// Who answers a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Handler {
+    GetKey,
+    HeadKey,
+    PutKey,
+    DeleteKey,
+    Batch,
+    Scan,
+    ListKeyspaces,
+    CreateKeyspace,
+    DescribeKeyspace,
+    AlterKeyspace,
+    DropKeyspace,
+    Compact,
+    Health,
+    Ready,
+    Metrics,
+    OpenApi,
+    Errors,
+}
+
+impl Handler {
+    /// Whether it is still served when only the connections kept for administration are free.
+    pub(crate) const fn is_administration(self) -> bool {
+        !matches!(
+            self,
+            Self::GetKey
+                | Self::HeadKey
+                | Self::PutKey
+                | Self::DeleteKey
+                | Self::Batch
+                | Self::Scan
+        )
+    }
+}
+
+const KEY: Parameter = Parameter::path(
+    "key",
+    "Everything after the slash, percent-decoded once and never normalised; 1 to 16,384 bytes.",
+);
+const KEYSPACE: Parameter = Parameter::path("keyspace", "The keyspace's name.");
+const IF_MATCH: Parameter = Parameter::header(
+    "If-Match",
+    "Go on only if the key's entity tag is in this list, or, with `*`, if the key has a value.",
+);
+const IF_NONE_MATCH: Parameter = Parameter::header(
+    "If-None-Match",
+    "Go on only if the key's entity tag is not in this list, or, with `*`, if the key has no value.",
+);
+const TTL: Parameter = Parameter::query(
+    "ttl",
+    "How long the value lives: 1500ms, 10s, 5m, 2h or 7d; a number alone counts seconds; 0 is refused.",
+);
+const EVENT_TIME: Parameter = Parameter::query(
+    "event_time",
+    "The caller's own time of the write, in milliseconds since 1970; an older write than the stored one answers 409 superseded.",
+);
+
+const READS: &[(u16, &str)] = &[
+    (200, "The value, with its entity tag in `ETag` and, if it expires, the time in milliseconds since 1970 in `Shoal-Expires-At`."),
+    (304, "The value is one of those in `If-None-Match`."),
+];
+const WRITES: &[(u16, &str)] = &[
+    (201, "Stored; the key had no value."),
+    (204, "Stored over an older value."),
+];
+const REMOVES: &[(u16, &str)] = &[(204, "Removed.")];
+
+macro_rules! routes {
+    ($( $method:ident $path:literal $handler:ident $body:ident [$($parameter:expr),*] $answers:expr, $summary:literal; )+) => {
+        /// Every route there is, in the order of the documentation.
+        pub const ROUTES: &[Route] = &[$( Route {
+            method: stringify!($method),
+            path: $path,
+            summary: $summary,
+            parameters: &[$($parameter),*],
+            body: BodyKind::$body,
+            answers: $answers,
+            handler: Handler::$handler,
+        } ),+];
+    };
+}
+
+routes! {
+    GET "/{key}" GetKey None [KEY, IF_MATCH, IF_NONE_MATCH] READS,
+        "Reads a key of the keyspace `default`.";
+    HEAD "/{key}" HeadKey None [KEY, IF_MATCH, IF_NONE_MATCH] READS,
+        "As GET, without the value.";
+    PUT "/{key}" PutKey Value [KEY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
+        "Stores the body under a key of the keyspace `default`.";
+    POST "/{key}" PutKey Value [KEY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
+        "As PUT, for `curl -X POST -d value`.";
+    DELETE "/{key}" DeleteKey None [KEY, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] REMOVES,
+        "Removes a key of the keyspace `default`.";
+    GET "/v1/keyspaces/{keyspace}/keys/{key}" GetKey None [KEYSPACE, KEY, IF_MATCH, IF_NONE_MATCH] READS,
+        "Reads a key.";
+    HEAD "/v1/keyspaces/{keyspace}/keys/{key}" HeadKey None [KEYSPACE, KEY, IF_MATCH, IF_NONE_MATCH] READS,
+        "As GET, without the value.";
+    PUT "/v1/keyspaces/{keyspace}/keys/{key}" PutKey Value [KEYSPACE, KEY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
+        "Stores the body under a key.";
+    POST "/v1/keyspaces/{keyspace}/keys/{key}" PutKey Value [KEYSPACE, KEY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
+        "As PUT.";
+    DELETE "/v1/keyspaces/{keyspace}/keys/{key}" DeleteKey None [KEYSPACE, KEY, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] REMOVES,
+        "Removes a key.";
+    GET "/v1/keyspaces/{keyspace}/keys" Scan None [
+            KEYSPACE,
+            Parameter::query("prefix", "Only keys that begin with these bytes."),
+            Parameter::query("cursor", "Where the last answer ended, as it said."),
+            Parameter::query("limit", "At most so many keys: 1 to 1,024, 100 unless said."),
+            Parameter::query("values", "Whether values are listed too: true or false.")
+        ] &[(200, "Keys, ordered by slot, then key, and a `cursor` if there are more.")],
+        "Lists keys, ordered by slot, then key.";
+    POST "/v1/keyspaces/{keyspace}/batch" Batch Json [KEYSPACE]
+        &[(200, "One result per operation, in the same order. Each stands for itself: the others are not undone where one is refused.")],
+        "Does up to 1,024 gets, puts and deletes.";
+    GET "/v1/keyspaces" ListKeyspaces None [] &[(200, "All keyspaces, by name.")],
+        "Lists the keyspaces.";
+    PUT "/v1/keyspaces/{keyspace}" CreateKeyspace Json [KEYSPACE] &[(201, "Made.")],
+        "Makes a keyspace.";
+    GET "/v1/keyspaces/{keyspace}" DescribeKeyspace None [KEYSPACE] &[(200, "The keyspace, its options and how much it holds.")],
+        "Describes a keyspace.";
+    PATCH "/v1/keyspaces/{keyspace}" AlterKeyspace Json [KEYSPACE] &[(200, "Changed; the keyspace as it is now.")],
+        "Changes a keyspace's options.";
+    DELETE "/v1/keyspaces/{keyspace}" DropKeyspace None [KEYSPACE] &[(204, "Dropped, with everything in it.")],
+        "Drops a keyspace and everything in it.";
+    POST "/v1/compact" Compact None [] &[(204, "Done.")],
+        "Rewrites the files without what is not needed any more; answers when that is done.";
+    GET "/v1/openapi.json" OpenApi None [] &[(200, "An OpenAPI 3.1 document.")],
+        "This table as an OpenAPI document.";
+    GET "/v1/errors" Errors None [] &[(200, "Every code with its meaning.")],
+        "The table of errors.";
+    GET "/_health" Health None [] &[(200, "The process is alive and its storage works.")],
+        "Whether the node should be left running: 503 if only a restart helps.";
+    GET "/_ready" Ready None [] &[(200, "Requests are welcome.")],
+        "Whether requests should be sent here: 503 while the node is stopping or its storage has stopped.";
+    GET "/metrics" Metrics None [] &[(200, "Metrics in the text format of Prometheus.")],
+        "Figures for Prometheus.";
+}
+
+/// What a path says beside its route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Captures {
+    /// The keyspace's name; `None` for the keyspace `default`.
+    pub(crate) keyspace: Option<String>,
+    /// The key; empty where the route has none.
+    pub(crate) key: Vec<u8>,
+}
+
+/// Why no route fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// None has this path, or the path is malformed.
+    Refused(Refusal),
+    /// Some have this path, with these methods.
+    Method(Vec<&'static str>),
+}
+
+/// The route for a request, and what its path says.
+pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Captures), Miss> {
+    let mut allowed = Vec::new();
+    for route in ROUTES {
+        let Some(raw) = match_template(route.path, path) else { continue };
+        if route.method != method.as_str() {
+            allowed.push(route.method);
+            continue;
+        }
+        return raw.decode(route).map(|captures| (route, captures)).map_err(Miss::Refused);
+    }
+    if allowed.is_empty() {
+        let message = "there is nothing at this path; /v1/openapi.json lists what there is";
+        return Err(Miss::Refused(Refusal::new(Code::NoRoute, message)));
+    }
+    Err(Miss::Method(allowed))
+}
+
+/// What a path says, still encoded.
+#[derive(Clone, Copy, Debug, Default)]
+struct RawCaptures<'p> {
+    keyspace: Option<&'p str>,
+    key: &'p str,
+}
+
+fn match_template<'p>(template: &str, path: &'p str) -> Option<RawCaptures<'p>> {
+    let mut raw = RawCaptures::default();
+    let mut path = path.strip_prefix('/')?;
+    if template == "/{key}" {
+        // What belongs to the server is matched by its own rows only, as it is written.
+        raw.key = path;
+        return (!is_reserved(path.as_bytes())).then_some(raw);
+    }
+    let mut segments = template.strip_prefix('/')?.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        if segment == "{key}" {
+            raw.key = path;
+            return Some(raw);
+        }
+        let (found, rest) = match path.split_once('/') {
+            Some((found, rest)) if segments.peek().is_some() => (found, rest),
+            None if segments.peek().is_none() => (path, ""),
+            _ => return None,
+        };
+        match segment {
+            "{keyspace}" => raw.keyspace = Some(found),
+            _ if segment == found => {}
+            _ => return None,
+        }
+        path = rest;
+    }
+    Some(raw)
+}
+
+impl RawCaptures<'_> {
+    fn decode(self, route: &Route) -> Result<Captures, Refusal> {
+        let keyspace = self.keyspace.map(|name| {
+            String::from_utf8(percent_decode(name)?).map_err(|_| {
+                Refusal::new(Code::BadName, "a keyspace's name is written in UTF-8")
+            })
+        });
+        let key = percent_decode(self.key)?;
+        if route.path == "/{key}" && is_reserved(&key) {
+            let message = "this key is reachable under /v1/keyspaces/default/keys/ only";
+            return Err(Refusal::new(Code::NoRoute, message));
+        }
+        if route.path.ends_with("/{key}") && key.is_empty() {
+            return Err(Refusal::new(Code::BadKey, "a key is 1 to 16384 bytes long"));
+        }
+        Ok(Captures { keyspace: keyspace.transpose()?, key })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn found(method: &str, path: &str) -> Result<(Handler, Captures), Miss> {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        find(&method, path).map(|(route, captures)| (route.handler, captures))
+    }
+
+    fn key(keyspace: Option<&str>, key: &[u8]) -> Captures {
+        Captures { keyspace: keyspace.map(str::to_owned), key: key.to_vec() }
+    }
+
+    #[test]
+    fn rows_are_distinct_and_every_handler_has_one() {
+        let rows: HashSet<_> = ROUTES.iter().map(|route| (route.method, route.path)).collect();
+        assert_eq!(rows.len(), ROUTES.len());
+        let handlers: HashSet<_> = ROUTES.iter().map(|route| route.handler).collect();
+        assert_eq!(handlers.len(), Handler::Errors as usize + 1);
+        for route in ROUTES {
+            let named = |name| route.parameters.iter().any(|parameter| parameter.name == name);
+            assert_eq!(route.path.contains("{key}"), named("key"), "{}", route.path);
+            assert_eq!(route.path.contains("{keyspace}"), named("keyspace"), "{}", route.path);
+            assert!(!route.answers.is_empty() && route.summary.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_own_path() {
+        for route in ROUTES {
+            let path = route.path.replace("{keyspace}", "ks").replace("{key}", "some/key");
+            let (handler, captures) = found(route.method, &path).expect(route.path);
+            assert_eq!(handler, route.handler, "{} {}", route.method, route.path);
+            if route.path.contains("{key}") {
+                assert_eq!(captures.key, b"some/key");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_everything_after_the_slash() {
+        for (path, bytes) in [
+            ("/a", &b"a"[..]),
+            ("//a", b"/a"),
+            ("/a/", b"a/"),
+            ("/../a", b"../a"),
+            ("/%2e%2e%2fa", b"../a"),
+            ("/%252e", b"%2e"),
+            ("/v1", b"v1"),
+            ("/v1%2", b""),
+            ("/metrics/", b"metrics/"),
+        ] {
+            match found("GET", path) {
+                Ok(answer) => assert_eq!(answer, (Handler::GetKey, key(None, bytes)), "{path}"),
+                Err(miss) => assert!(bytes.is_empty() && matches!(miss, Miss::Refused(_))),
+            }
+        }
+        let path = "/v1/keyspaces/ks%20x/keys//_a/metrics";
+        assert_eq!(found("GET", path), Ok((Handler::GetKey, key(Some("ks x"), b"/_a/metrics"))));
+    }
+
+    #[test]
+    fn reserved_keys_are_not_served_at_the_root_however_they_are_spelt() {
+        for path in ["/v1/x", "/_x", "/%5Fhealth", "/%6Detrics", "/v1%2Fx", "/v1/keyspaces/"] {
+            let Err(Miss::Refused(refusal)) = found("GET", path) else { panic!("{path}") };
+            assert!(matches!(refusal.code, Code::NoRoute | Code::BadName), "{path}: {refusal:?}");
+        }
+        assert_eq!(found("PUT", "/metrics"), Err(Miss::Method(vec!["GET"])));
+    }
+
+    #[test]
+    fn the_empty_key_is_refused() {
+        for path in ["/", "/v1/keyspaces/ks/keys/"] {
+            let Err(Miss::Refused(refusal)) = found("GET", path) else { panic!("{path}") };
+            assert_eq!(refusal.code, Code::BadKey);
+        }
+        for path in ["", "*"] {
+            let Err(Miss::Refused(refusal)) = found("GET", path) else { panic!("{path}") };
+            assert_eq!(refusal.code, Code::NoRoute);
+        }
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_ones() {
+        let all = vec!["GET", "HEAD", "PUT", "POST", "DELETE"];
+        assert_eq!(found("OPTIONS", "/key"), Err(Miss::Method(all)));
+        assert_eq!(found("GET", "/v1/compact"), Err(Miss::Method(vec!["POST"])));
+    }
+}

@@ -1,0 +1,250 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Holds: between MULTI and EXEC commands are only looked up and counted, never run. EXEC locks
+//! every key that any of them names before it runs the first.
+
+use super::{Context, Done, Fail, dispatch, error_text};
+use crate::resp::reply::Reply;
+use crate::resp::state::{MAX_QUEUED, MAX_QUEUED_BYTES, Queue};
+use crate::resp::table::{Command, Flag, Id};
+use crate::resp::words::{OwnedWords, Words};
+use shoal_node::{Footprint, Halt, Target};
+use std::sync::Arc;
+
+/// MULTI
+pub(crate) fn multi(context: &mut Context<'_, '_>) -> Done {
+    if context.client.queue.is_some() {
+        return Err(Fail::text("ERR MULTI calls can not be nested"));
+    }
+    context.client.queue = Some(Queue::default());
+    context.reply.ok();
+    Ok(())
+}
+
+/// DISCARD
+pub(crate) fn discard(context: &mut Context<'_, '_>) -> Done {
+    if context.client.queue.take().is_none() {
+        return Err(Fail::text("ERR DISCARD without MULTI"));
+    }
+    context.client.watched.clear();
+    context.reply.ok();
+    Ok(())
+}
+
+/// WATCH key [key ...]
+pub(crate) fn watch(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
+    if context.client.queue.is_some() {
+        return Err(Fail::text("ERR WATCH inside MULTI is not allowed"));
+    }
+    let target = context.client.target.clone();
+    let mut seen = Vec::with_capacity(words.len());
+    for key in words.from(1).iter() {
+        // The first look counts: watching again must not hide what happened in between.
+        let known = context.client.watched.iter().any(|w| w.target == target && w.key == key);
+        if !known {
+            seen.push(context.access.watch(&target, key)?);
+        }
+    }
+    context.client.watched.append(&mut seen);
+    context.reply.ok();
+    Ok(())
+}
+
+/// UNWATCH
+pub(crate) fn unwatch(context: &mut Context<'_, '_>) -> Done {
+    context.client.watched.clear();
+    context.reply.ok();
+    Ok(())
+}
+
+/// Puts a command into the queue of a transaction.
+pub(crate) fn enqueue(
+    queue: &mut Queue,
+    command: &'static Command,
+    words: Words<'_>,
+    reply: &mut Reply<'_>,
+) -> Done {
+    queue.bytes += words.bytes();
+    if queue.commands.len() >= MAX_QUEUED || queue.bytes > MAX_QUEUED_BYTES {
+        queue.broken = true;
+        return Err(Fail::text("ERR the transaction is too large"));
+    }
+    let mut owned = OwnedWords::default();
+    for word in words.iter() {
+        owned.push(word);
+    }
+    queue.commands.push((command, owned));
+    reply.simple("QUEUED");
+    Ok(())
+}
+
+/// What the commands of a transaction touch, in owned form.
+#[derive(Default)]
+pub(crate) struct Reach {
+    keys: Vec<(Target, Vec<u8>)>,
+    whole: Vec<Target>,
+    writes: bool,
+    catalogue: bool,
+}
+
+/// What `queue` touches, when it starts out in `target`.
+pub(crate) fn footprint_of(
+    context: &Context<'_, '_>,
+    queue: &Queue,
+    mut target: Target,
+) -> Reach {
+    let mut reach = Reach::default();
+    for (command, words) in &queue.commands {
+        let words = words.view();
+        reach.writes |= command.has(Flag::Write);
+        let numbered = |at: usize| -> Option<Target> {
+            let number = crate::resp::integer::parse(words.get(at)?)?;
+            Some(Target::Database(u16::try_from(number).ok()?))
+        };
+        match command.id {
+            Id::Select | Id::Use => {
+                if let Ok(next) = super::connection::target_of(context, command.id, words.word(1))
+                {
+                    target = next;
+                }
+            }
+            Id::Keys | Id::Scan | Id::RandomKey | Id::DbSize | Id::ClusterGetKeysInSlot
+            | Id::ClusterCountKeysInSlot => reach.whole.push(target.clone()),
+            Id::FlushDb => {
+                reach.catalogue = true;
+                reach.whole.push(target.clone());
+            }
+            Id::FlushAll => {
+                reach.catalogue = true;
+                reach.whole.extend(context.access.node().databases());
+            }
+            Id::SwapDb => {
+                reach.catalogue = true;
+                reach.whole.extend([numbered(1), numbered(2)].into_iter().flatten());
+            }
+            Id::Move => {
+                let key = words.word(1);
+                let other = numbered(2).into_iter();
+                let both = other.chain([target.clone()]);
+                reach.keys.extend(both.map(|target| (target, key.to_vec())));
+            }
+            Id::Copy => {
+                let mut to = target.clone();
+                for at in 3..words.len() {
+                    if words.word(at).eq_ignore_ascii_case(b"db") {
+                        to = numbered(at + 1).unwrap_or(to);
+                    }
+                }
+                reach.keys.push((target.clone(), words.word(1).to_vec()));
+                reach.keys.push((to, words.word(2).to_vec()));
+            }
+            _ => {
+                let keys = command.keys.iter().flat_map(|spec| spec.find(words));
+                reach.keys.extend(keys.map(|key| (target.clone(), key.to_vec())));
+            }
+        }
+    }
+    reach
+}
+
+/// EXEC
+pub(crate) fn exec(context: &mut Context<'_, '_>) -> Done {
+    let Some(queue) = context.client.queue.take() else {
+        return Err(Fail::text("ERR EXEC without MULTI"));
+    };
+    let watched = std::mem::take(&mut context.client.watched);
+    if queue.broken {
+        return Err(Fail::text("EXECABORT Transaction discarded because of previous errors."));
+    }
+    let mut reach = footprint_of(context, &queue, context.client.target.clone());
+    if reach.catalogue && context.patience == shoal_storage::Patience::Inline {
+        context.client.queue = Some(queue);
+        context.client.watched = watched;
+        return Err(Halt::Cold.into());
+    }
+    reach.keys.extend(watched.iter().map(|w| (w.target.clone(), w.key.clone())));
+    let before = (context.client.target.clone(), context.client.protocol);
+    let done = run(context, &queue, &watched, &reach);
+    if matches!(done, Err(Fail::Halt(_))) {
+        (context.client.target, context.client.protocol) = before;
+    }
+    if matches!(done, Err(Fail::Halt(Halt::Cold))) {
+        // Nothing was done: the same EXEC comes again, where it may wait.
+        context.client.queue = Some(queue);
+        context.client.watched = watched;
+    }
+    done
+}
+
+fn run(
+    context: &mut Context<'_, '_>,
+    queue: &Queue,
+    watched: &[shoal_node::Watched],
+    reach: &Reach,
+) -> Done {
+    let keys: Vec<_> = reach.keys.iter().map(|(target, key)| (target, key.as_slice())).collect();
+    let whole: Vec<_> = reach.whole.iter().collect();
+    let footprint = Footprint {
+        keys: &keys,
+        whole: &whole,
+        writes: reach.writes,
+        catalogue: reach.catalogue,
+    };
+    let Context { access, reply, client, shared, patience } = context;
+    let start = reply.position();
+    access.transaction(&footprint, |access| {
+        for watched in watched {
+            if !access.unchanged(watched)? {
+                reply.rewind(start);
+                reply.null_array();
+                return Ok(());
+            }
+        }
+        reply.array(queue.commands.len());
+        for (command, words) in &queue.commands {
+            let position = reply.position();
+            let mut inner = Context {
+                access,
+                reply: reply.again(),
+                client,
+                shared,
+                patience: *patience,
+            };
+            let done = dispatch(&mut inner, command, words.view());
+            reply.set_protocol(client.protocol);
+            match done {
+                Ok(()) => {}
+                Err(Fail::Text(text)) => {
+                    reply.rewind(position);
+                    reply.error(&text);
+                }
+                // The storage's own trouble ends the whole transaction, with nothing applied.
+                Err(Fail::Halt(halt)) if ends_all(&halt) => return Err(halt),
+                Err(Fail::Halt(Halt::Refused(refusal))) => {
+                    reply.rewind(position);
+                    reply.error(&error_text(&refusal));
+                }
+                Err(Fail::Halt(Halt::Cold)) => return Err(Halt::Cold),
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Whether a halt inside a transaction is not the command's own but the whole's.
+fn ends_all(halt: &Halt) -> bool {
+    use shoal_node::Code;
+    match halt {
+        Halt::Cold => true,
+        Halt::Refused(refusal) => matches!(
+            refusal.code,
+            Code::StorageStopped | Code::Storage | Code::Corrupt | Code::ClockSkewed
+        ),
+    }
+}
+
+/// A keyspace by name.
+pub(crate) fn named(name: &[u8]) -> Option<Target> {
+    Some(Target::Named(Arc::from(std::str::from_utf8(name).ok()?)))
+}

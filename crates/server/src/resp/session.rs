@@ -1,0 +1,272 @@
+//! One Redis connection without its socket: bytes in, bytes out.
+//!
+//! Holds: replies stand in the output in the order of their commands. Nothing in the output may
+//! be sent before [`Session::commit`] is settled; if it fails to settle, every reply from the
+//! first that depended on it is replaced by an error. A command that meets a cold disk leaves
+//! no trace and is run again on a thread that may wait.
+//!
+//! Does not know: sockets, timers, threads.
+
+use super::commands::{self, Context, Fail, error_text};
+use super::frame::{Limits, Parser, ProtocolError, Step};
+use super::reply::Reply;
+use super::state::{Replies, State};
+use super::table::{self, Command, Id};
+use super::words::Words;
+use crate::connection::{Client, Shared};
+use shoal_node::{Access, Halt, Node, Refusal};
+use shoal_storage::{Commit, Patience};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Commands that one run executes at most, so that one connection does not hold its thread.
+const COMMANDS_PER_RUN: u64 = 1_024;
+/// Bytes of output after which a run ends, so that big replies leave in slices.
+const OUTPUT_PER_RUN: usize = 1 << 20;
+/// The clock is read again after so many commands.
+const COMMANDS_PER_TIME: u64 = 64;
+/// Buffers keep at most this capacity between runs.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// Everything read was executed; more input is needed.
+    Idle,
+    /// A disk may have to be waited for: run again, on a thread that may block.
+    Cold,
+    /// Send what is there, then run again.
+    Yield,
+    /// Send what is there, then close.
+    Close,
+}
+
+/// A Redis connection's parser, state and buffers.
+#[derive(Debug)]
+pub struct Session {
+    /// Bytes read and not yet executed.
+    pub input: Vec<u8>,
+    /// Replies not yet sent.
+    pub output: Vec<u8>,
+    parser: Parser,
+    state: State,
+    shared: Arc<Shared>,
+    client: Arc<Client>,
+    consumed: usize,
+    commit: Commit,
+    /// Where the first reply that depends on `commit` starts, and how many replies follow.
+    unsettled: Option<(usize, usize)>,
+}
+
+impl Session {
+    /// The session of `client`.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
+        Self {
+            input: Vec::new(),
+            output: Vec::new(),
+            parser: Parser::new(limits_of(&shared)),
+            state: State::new(client.id),
+            shared,
+            client,
+            consumed: 0,
+            commit: Commit::DONE,
+            unsettled: None,
+        }
+    }
+
+    /// What must be settled before the output is sent.
+    #[must_use]
+    pub const fn commit(&self) -> Commit {
+        self.commit
+    }
+
+    /// Executes what was read, as far as `patience` allows.
+    pub fn run(&mut self, node: &Node, patience: Patience) -> Run {
+        let shared = Arc::clone(&self.shared);
+        let mut access = node.access(patience);
+        let first = self.state.commands;
+        let run = loop {
+            let executed = self.state.commands - first;
+            if executed >= COMMANDS_PER_RUN || self.output.len() >= OUTPUT_PER_RUN {
+                break Run::Yield;
+            }
+            if executed % COMMANDS_PER_TIME == COMMANDS_PER_TIME - 1 {
+                access.refresh();
+            }
+            match self.parser.next(&self.input[self.consumed..]) {
+                Ok(Step::More { .. }) => break Run::Idle,
+                Ok(Step::Blank { consumed }) => self.consumed += consumed,
+                Ok(Step::Command { consumed }) => {
+                    if !self.execute(&mut access, &shared, patience) {
+                        // The same command is parsed again by the next run.
+                        break Run::Cold;
+                    }
+                    self.consumed += consumed;
+                    if self.state.closing {
+                        break Run::Close;
+                    }
+                }
+                Err(error) => {
+                    self.refuse(error);
+                    break Run::Close;
+                }
+            }
+        };
+        drop(access);
+        self.trim(run);
+        self.show(self.state.commands - first);
+        run
+    }
+
+    /// Brings up to date what CLIENT LIST shows.
+    fn show(&self, executed: u64) {
+        if executed == 0 {
+            return;
+        }
+        self.shared.commands.fetch_add(executed, Ordering::Relaxed);
+        let state = &self.state;
+        self.client.update(|shown| {
+            shown.command = state.last_command;
+            shown.commands = state.commands;
+            shown.queued = state.queue.as_ref().map(|queue| queue.commands.len());
+            shown.watched = state.watched.len();
+            shown.input_bytes = self.input.len();
+            shown.input_capacity = self.input.capacity();
+            shown.output_bytes = self.output.len();
+            shown.last_active = Instant::now();
+        });
+    }
+
+    /// Executes the command that was just parsed; `false` if it met a cold disk.
+    fn execute(&mut self, access: &mut Access<'_>, shared: &Shared, patience: Patience) -> bool {
+        let start = self.output.len();
+        let before = access.commit();
+        let words = self.parser.words(&self.input[self.consumed..]);
+        let protocol = self.state.protocol;
+        let mut context = Context {
+            access,
+            reply: Reply::new(&mut self.output, protocol),
+            client: &mut self.state,
+            shared,
+            patience,
+        };
+        let done = run_command(&mut context, words);
+        let after = context.access.commit();
+        match done {
+            Ok(()) => {}
+            Err(Fail::Halt(Halt::Cold)) => {
+                debug_assert_eq!(patience, Patience::Inline, "a patient run is never cold");
+                self.output.truncate(start);
+                return false;
+            }
+            Err(Fail::Halt(Halt::Refused(refusal))) => {
+                self.output.truncate(start);
+                Reply::new(&mut self.output, protocol).error(&error_text(&refusal));
+            }
+            Err(Fail::Text(text)) => {
+                self.output.truncate(start);
+                Reply::new(&mut self.output, protocol).error(&text);
+            }
+        }
+        self.state.commands += 1;
+        match self.state.replies {
+            Replies::On => {}
+            Replies::Off | Replies::Skipping => self.output.truncate(start),
+            Replies::SkipNext => {}
+        }
+        self.state.replies = match self.state.replies {
+            Replies::SkipNext => Replies::Skipping,
+            Replies::Skipping => Replies::On,
+            other => other,
+        };
+        if after != before {
+            self.commit = self.commit.join(after);
+            self.unsettled.get_or_insert((start, 0));
+        }
+        if self.output.len() > start
+            && let Some((_, replies)) = &mut self.unsettled
+        {
+            *replies += 1;
+        }
+        true
+    }
+
+    fn refuse(&mut self, error: ProtocolError) {
+        Reply::new(&mut self.output, self.state.protocol).error(&error.to_string());
+        if let Some((_, replies)) = &mut self.unsettled {
+            *replies += 1;
+        }
+    }
+
+    /// Tells the session that its commit is settled and its output was sent.
+    pub fn sent(&mut self) {
+        self.output.clear();
+        self.output.shrink_to(KEPT_CAPACITY);
+        self.commit = Commit::DONE;
+        self.unsettled = None;
+    }
+
+    /// Replaces every reply that depended on the commit by an error: it failed to settle.
+    pub fn fail_unsettled(&mut self, refusal: &Refusal) {
+        if let Some((start, replies)) = self.unsettled.take() {
+            self.output.truncate(start);
+            let text = error_text(refusal);
+            for _ in 0..replies {
+                Reply::new(&mut self.output, self.state.protocol).error(&text);
+            }
+        }
+        self.commit = Commit::DONE;
+    }
+
+    fn trim(&mut self, run: Run) {
+        if self.consumed == self.input.len() {
+            self.input.clear();
+        } else if self.consumed > 0 {
+            self.input.drain(..self.consumed);
+        }
+        self.consumed = 0;
+        if run == Run::Idle && self.input.len() < KEPT_CAPACITY {
+            self.input.shrink_to(KEPT_CAPACITY);
+        }
+    }
+}
+
+fn limits_of(shared: &Shared) -> Limits {
+    let bound = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+    Limits {
+        bulk_bytes: bound(shared.config.max_value),
+        command_bytes: bound(shared.config.max_command),
+        ..Limits::default()
+    }
+}
+
+/// Looks a command up and runs it, or queues it.
+fn run_command(context: &mut Context<'_, '_>, words: Words<'_>) -> Result<(), Fail> {
+    let command = match table::resolve(words) {
+        Ok(command) => command,
+        Err(unresolved) => {
+            if let Some(queue) = &mut context.client.queue {
+                queue.broken = true;
+            }
+            unresolved.write(words, &mut context.reply);
+            return Ok(());
+        }
+    };
+    context.client.last_command = command.name;
+    if let Some(queue) = &mut context.client.queue
+        && !runs_inside_multi(command)
+    {
+        return commands::enqueue(queue, command, words, &mut context.reply);
+    }
+    commands::dispatch(context, command, words)
+}
+
+/// Commands that are carried out between MULTI and EXEC, not queued.
+const fn runs_inside_multi(command: &Command) -> bool {
+    matches!(
+        command.id,
+        Id::Multi | Id::Exec | Id::Discard | Id::Watch | Id::Quit | Id::Reset
+    )
+}

@@ -1,0 +1,218 @@
+//! The checkpoint: a sealed generation of the write buffer becomes part of the sorted store, and
+//! the log below it is cut.
+//!
+//! Holds: values, due index, tallies and the mark go into the store in one atomic ingestion, so
+//! the store is always exactly what the log says up to the mark. The log is synced up to the mark
+//! before, so that a position below a mark is never given to another entry; and it is cut only
+//! after. A sealed generation stays readable until the store has it.
+
+use super::buffer::Buffer;
+use super::core::{Core, Generations, log_failed};
+use super::keys;
+use super::sorted::{Sink, Sorted, SortedError};
+use super::spaces::Spaces;
+use crate::engine::{EngineError, Policy, Tally};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+const MARK_FORMAT: u8 = 1;
+
+/// What one checkpoint writes.
+pub(crate) struct Pending {
+    pub(crate) buffer: Arc<Buffer>,
+    /// Every log entry below is in the buffer or in the store.
+    pub(crate) until: u64,
+    /// Entries of the due index to be removed.
+    pub(crate) stale: BTreeSet<Box<[u8]>>,
+}
+
+/// What a checkpoint needs to know of the engine.
+pub(crate) struct Surroundings<'c> {
+    pub(crate) store: &'c dyn Sorted,
+    pub(crate) spaces: &'c Spaces,
+    pub(crate) policy: &'c dyn Policy,
+    /// The generation that takes the writes meanwhile.
+    pub(crate) active: &'c Buffer,
+}
+
+impl Core {
+    /// Seals the active generation. `None` where there is nothing to write.
+    pub(crate) fn seal(&self) -> Option<Pending> {
+        let gate = self.gate.write();
+        let generations = self.generations.load_full();
+        let stale = self.stale.lock().clone();
+        if stale.is_empty() && generations.active.is_empty() {
+            return None;
+        }
+        let until = self.log.end();
+        let buffer = Arc::clone(&generations.active);
+        let sealed = Some(Arc::clone(&buffer));
+        self.generations.store(Arc::new(Generations { active: Arc::default(), sealed }));
+        drop(gate);
+        let _work = self.work.lock();
+        self.changed.notify_all();
+        Some(Pending { buffer, until, stale })
+    }
+
+    /// Writes a sealed generation into the store.
+    ///
+    /// # Errors
+    /// The store has nothing of it then; it stays in memory.
+    pub(crate) fn write_sealed(&self, pending: &Pending) -> Result<(), SortedError> {
+        self.log.sync().map_err(|error| SortedError::Io(error.to_string()))?;
+        let active = Arc::clone(&self.generations.load().active);
+        let around = Surroundings {
+            store: self.store.as_ref(),
+            spaces: &self.spaces,
+            policy: self.policy.as_ref(),
+            active: &active,
+        };
+        write_generation(&around, pending)
+    }
+
+    /// Lets go of a generation that the store has, and of the log below it.
+    ///
+    /// # Errors
+    /// Where the log can not be cut.
+    pub(crate) fn settle_sealed(&self, pending: &Pending) -> Result<(), EngineError> {
+        let active = Arc::clone(&self.generations.load().active);
+        self.generations.store(Arc::new(Generations { active, sealed: None }));
+        let mut stale = self.stale.lock();
+        stale.retain(|entry| !pending.stale.contains(entry));
+        drop(stale);
+        let bytes = self.store.figures().bytes;
+        self.inline.store(bytes <= self.options.inline_below_bytes, Ordering::Relaxed);
+        let mut work = self.work.lock();
+        work.checkpoints += 1;
+        self.changed.notify_all();
+        drop(work);
+        self.log.cut(pending.until).map_err(log_failed)
+    }
+}
+
+/// Writes a generation with everything that belongs to it, in one ingestion.
+pub(crate) fn write_generation(
+    around: &Surroundings<'_>,
+    pending: &Pending,
+) -> Result<(), SortedError> {
+    around.store.ingest(&mut |sink| {
+        write_values(around, &pending.buffer, sink)?;
+        let mut mark = [0; 9];
+        mark[0] = MARK_FORMAT;
+        mark[1..].copy_from_slice(&pending.until.to_le_bytes());
+        sink.put(&keys::mark(), &mark)?;
+        write_tallies(around, &pending.buffer, sink)?;
+        write_due(around, pending, sink)
+    })
+}
+
+fn write_values(
+    around: &Surroundings<'_>,
+    buffer: &Buffer,
+    sink: &mut dyn Sink,
+) -> Result<(), SortedError> {
+    let mut asked = None;
+    buffer.each(|key, value| {
+        let space = keys::space_of(key);
+        let dead = match asked {
+            Some((of, dead)) if of == space => dead,
+            _ => space.is_none_or(|space| around.policy.is_dead(space)),
+        };
+        asked = Some((space, dead));
+        match value {
+            _ if dead => Ok(()),
+            Some(value) => sink.put(key, value),
+            None => sink.remove(key),
+        }
+    })
+}
+
+/// Writes the tallies of the slots that changed, as they were when the generation was sealed.
+fn write_tallies(
+    around: &Surroundings<'_>,
+    buffer: &Buffer,
+    sink: &mut dyn Sink,
+) -> Result<(), SortedError> {
+    for (space_id, slot) in buffer.changed_slots() {
+        // A space that was retired meanwhile has none any more.
+        let Some(space) = around.spaces.get(space_id) else { continue };
+        let tally = around.active.tally_before(&space, space_id, slot);
+        let key = keys::tally(space_id, slot);
+        if tally == Tally::default() {
+            sink.remove(&key)?;
+        } else {
+            let mut value = [0; 16];
+            value[..8].copy_from_slice(&tally.keys.to_le_bytes());
+            value[8..].copy_from_slice(&tally.expiring.to_le_bytes());
+            sink.put(&key, &value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the due index's changes: new entries, and removals of those out of date, unless the
+/// same entry is new again.
+fn write_due(
+    around: &Surroundings<'_>,
+    pending: &Pending,
+    sink: &mut dyn Sink,
+) -> Result<(), SortedError> {
+    let mut stale = pending.stale.iter().peekable();
+    for entry in pending.buffer.due_entries() {
+        while let Some(old) = stale.next_if(|old| ***old < *entry) {
+            sink.remove(old)?;
+        }
+        stale.next_if(|old| ***old == *entry);
+        if keys::space_of(&entry).is_some_and(|space| !around.policy.is_dead(space)) {
+            sink.put(&entry, &[])?;
+        }
+    }
+    stale.try_for_each(|old| sink.remove(old))
+}
+
+/// What the store says about itself: the mark, and every slot's tally.
+pub(crate) fn load(
+    store: &dyn Sorted,
+    spaces: &Spaces,
+    policy: &dyn Policy,
+) -> Result<u64, SortedError> {
+    let damaged = |what: &str| SortedError::Corrupt {
+        file: "sorted store, table".into(),
+        what: what.into(),
+    };
+    let mut mark = Ok(0);
+    store.get(&keys::mark(), &mut |value| {
+        mark = match value.map(|value| value.split_first_chunk::<1>()) {
+            None => Ok(0),
+            Some(Some(([MARK_FORMAT], until))) => <[u8; 8]>::try_from(until)
+                .map(u64::from_le_bytes)
+                .map_err(|_| damaged("the mark has the wrong length")),
+            Some(_) => Err(damaged("the mark has an unknown format")),
+        };
+    })?;
+    let mark = mark?;
+    let (from, to) = keys::tallies();
+    let mut wrong = false;
+    store.range(&from, &to, &mut |key, value| {
+        let place = keys::decode_tally(key);
+        let halves = value.split_first_chunk::<8>();
+        let (Some((space, slot)), Some((keys, expiring))) = (place, halves) else {
+            wrong = true;
+            return false;
+        };
+        let Ok(expiring) = <[u8; 8]>::try_from(expiring) else {
+            wrong = true;
+            return false;
+        };
+        let tally = Tally {
+            keys: i64::from_le_bytes(*keys),
+            expiring: i64::from_le_bytes(expiring),
+        };
+        if !policy.is_dead(space) && let Some(space) = spaces.get_or_make(space) {
+            space.add(slot, tally);
+        }
+        true
+    })?;
+    if wrong { Err(damaged("a tally does not parse")) } else { Ok(mark) }
+}

@@ -1,0 +1,198 @@
+//! What the disk engine's threads and its callers share.
+//!
+//! Holds: the generations are exchanged only under the gate's write lock, and a batch goes into
+//! log and buffer under its read lock; so at the exchange the log's end is a position below which
+//! every entry is in the sealed generation and from which on every entry is in the active one.
+//! Whoever reads loads the generations first and asks the sorted store afterwards: what has left
+//! the former is in the latter.
+
+use super::buffer::Buffer;
+use super::log::{Log, LogError};
+use super::options::Resolved;
+use super::paging::PageMemo;
+use super::sorted::Sorted;
+use super::space::FreeSpace;
+use super::spaces::Spaces;
+use crate::engine::{EngineError, Policy};
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// The two generations of the write buffer.
+#[derive(Debug)]
+pub(crate) struct Generations {
+    /// Takes the writes.
+    pub(crate) active: Arc<Buffer>,
+    /// Being written into the sorted store.
+    pub(crate) sealed: Option<Arc<Buffer>>,
+}
+
+impl Generations {
+    /// Both, the newer one first.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Arc<Buffer>> {
+        std::iter::once(&self.active).chain(self.sealed.as_ref())
+    }
+}
+
+/// What the background threads are asked and have done.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    /// The engine is ending.
+    pub(crate) stopping: bool,
+    /// How many checkpoints were asked for.
+    pub(crate) asked: u64,
+    /// The highest of those that was served.
+    pub(crate) served: u64,
+    /// Checkpoints done since the start.
+    pub(crate) checkpoints: u64,
+    /// Spaces that were retired and are not yet swept.
+    pub(crate) retired: Vec<u32>,
+    /// Full compactions asked for, and done; and how the last one went.
+    pub(crate) compactions_asked: u64,
+    pub(crate) compactions_done: u64,
+    pub(crate) compaction_failed: Option<EngineError>,
+}
+
+/// The shared state.
+pub(crate) struct Core {
+    pub(crate) options: Resolved,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) store: Box<dyn Sorted>,
+    pub(crate) spaces: Spaces,
+    /// Shared by submits, exclusive to the exchange of generations.
+    pub(crate) gate: RwLock<()>,
+    pub(crate) generations: ArcSwap<Generations>,
+    /// Entries of the stored due index that are out of date, to go with the next checkpoint.
+    pub(crate) stale: Mutex<BTreeSet<Box<[u8]>>>,
+    /// Where the present pass over the due index has come.
+    pub(crate) due_cursor: Mutex<Option<Box<[u8]>>>,
+    pub(crate) pages: Mutex<PageMemo>,
+    pub(crate) work: Mutex<Work>,
+    /// Signalled whenever `work` or the generations change.
+    pub(crate) changed: Condvar,
+    pub(crate) free_space: FreeSpace,
+    /// Whether a read may go to the sorted store on the caller's thread.
+    pub(crate) inline: AtomicBool,
+    /// Set once the engine can not take writes any more.
+    broken: RwLock<Option<EngineError>>,
+    is_broken: AtomicBool,
+    started: Instant,
+    /// When the last write came, in milliseconds since the start.
+    last_write_ms: AtomicU64,
+    /// Whether space was retired since the last full compaction.
+    pub(crate) dead_bytes: AtomicBool,
+}
+
+/// What [`Core::new`] is made of.
+pub(crate) struct Parts {
+    pub(crate) options: Resolved,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) store: Box<dyn Sorted>,
+    pub(crate) spaces: Spaces,
+    pub(crate) active: Buffer,
+    pub(crate) free_space: FreeSpace,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let generations = Generations { active: Arc::new(parts.active), sealed: None };
+        let inline = parts.store.figures().bytes <= parts.options.inline_below_bytes;
+        Self {
+            options: parts.options,
+            policy: parts.policy,
+            log: parts.log,
+            store: parts.store,
+            spaces: parts.spaces,
+            gate: RwLock::new(()),
+            generations: ArcSwap::from_pointee(generations),
+            stale: Mutex::default(),
+            due_cursor: Mutex::new(None),
+            pages: Mutex::default(),
+            work: Mutex::default(),
+            changed: Condvar::new(),
+            free_space: parts.free_space,
+            inline: AtomicBool::new(inline),
+            broken: RwLock::new(None),
+            is_broken: AtomicBool::new(false),
+            started: Instant::now(),
+            last_write_ms: AtomicU64::new(0),
+            // What died before the start may still be there.
+            dead_bytes: AtomicBool::new(true),
+        }
+    }
+
+    /// Why the engine takes no writes any more, if so.
+    pub(crate) fn broken(&self) -> Option<EngineError> {
+        if self.is_broken.load(Ordering::Acquire) { self.broken.read().clone() } else { None }
+    }
+
+    /// Takes no writes from now on; the first reason stays.
+    pub(crate) fn break_with(&self, error: EngineError) {
+        let mut broken = self.broken.write();
+        if broken.is_none() {
+            tracing::error!(%error, "the disk engine takes no writes until it is restarted");
+            *broken = Some(error);
+        }
+        drop(broken);
+        self.is_broken.store(true, Ordering::Release);
+        let _work = self.work.lock();
+        self.changed.notify_all();
+    }
+
+    /// Notes that a write came.
+    pub(crate) fn touch(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_write_ms.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether no write came for a while.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        now.saturating_sub(self.last_write_ms.load(Ordering::Relaxed))
+            >= self.options.quiet_after_ms
+    }
+
+    /// Asks for a checkpoint of everything written so far and waits for it.
+    ///
+    /// # Errors
+    /// Why it can not be made.
+    pub(crate) fn checkpoint(&self) -> Result<(), EngineError> {
+        let mut work = self.work.lock();
+        work.asked += 1;
+        let ticket = work.asked;
+        self.changed.notify_all();
+        while work.served < ticket {
+            if let Some(error) = self.broken().or_else(|| self.free_space.refusal()) {
+                return Err(error);
+            }
+            if work.stopping {
+                return Err(EngineError::Io("the engine was closed".into()));
+            }
+            self.changed.wait(&mut work);
+        }
+        Ok(())
+    }
+
+    /// Wakes the background threads.
+    pub(crate) fn notify(&self) {
+        let _work = self.work.lock();
+        self.changed.notify_all();
+    }
+}
+
+/// What the log said, in the engine's words. Whatever stops the log stops the engine.
+pub(crate) fn log_failed(error: LogError) -> EngineError {
+    match error {
+        LogError::Poisoned(why) => EngineError::Poisoned(why),
+        LogError::DiskFull { needed } => EngineError::DiskFull { free: 0, reserve: needed },
+        LogError::Damaged { file, offset, what } => {
+            EngineError::Corrupt { file: format!("log, {file}, byte {offset}"), what }
+        }
+        other => EngineError::Io(other.to_string()),
+    }
+}

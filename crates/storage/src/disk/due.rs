@@ -1,0 +1,93 @@
+//! The due index: what is to be offered to the sweep, in the order of its time.
+//!
+//! Entries stand in the sorted store for values that are there, and in the buffer's due sets for
+//! values that are not there yet. A value that was overwritten or removed leaves its entry
+//! behind; it is found out of date when its time has come, and goes with the next checkpoint.
+//!
+//! Holds: one pass offers an entry once; the next pass begins only after a call that found
+//! nothing more.
+
+use super::core::Core;
+use super::keys;
+use crate::engine::{Address, EngineError};
+use std::collections::BTreeSet;
+
+/// How many outdated entries may wait before a checkpoint is made for their sake.
+const STALE_MAX: usize = 100_000;
+
+impl Core {
+    /// The contract is [`crate::engine::Engine::due`]'s.
+    pub(crate) fn due(
+        &self,
+        now_ms: u64,
+        limit: usize,
+        visit: &mut dyn FnMut(Address<'_>, &[u8]),
+    ) -> Result<usize, EngineError> {
+        let mut cursor = self.due_cursor.lock();
+        let found = self.due_entries(cursor.as_deref(), now_ms, limit.max(1))?;
+        if found.is_empty() {
+            *cursor = None;
+            return Ok(0);
+        }
+        let looked_at = found.len();
+        for entry in found {
+            self.offer(&entry, visit)?;
+            *cursor = Some(entry);
+        }
+        drop(cursor);
+        if self.stale.lock().len() > STALE_MAX {
+            self.work.lock().asked += 1;
+            self.notify();
+        }
+        Ok(looked_at)
+    }
+
+    /// The first entries after the cursor that are due, from buffer and store together.
+    fn due_entries(
+        &self,
+        cursor: Option<&[u8]>,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Box<[u8]>>, EngineError> {
+        let (first, until) = keys::due_until(now_ms);
+        let from = cursor.map_or_else(|| first.to_vec(), keys::successor);
+        if from.as_slice() >= until.as_slice() {
+            return Ok(Vec::new());
+        }
+        let mut found = BTreeSet::new();
+        for generation in self.generations.load().newest_first() {
+            found.extend(generation.due_between(&from, &until, limit));
+        }
+        let stale = self.stale.lock();
+        let mut of_store = 0;
+        let walked = self.store.range(&from, &until, &mut |key, _| {
+            if !stale.contains(key) {
+                found.insert(key.into());
+                of_store += 1;
+            }
+            of_store < limit
+        });
+        drop(stale);
+        walked?;
+        Ok(found.into_iter().take(limit).collect())
+    }
+
+    /// Offers what an entry is about, or notes that it is out of date.
+    fn offer(
+        &self,
+        entry: &[u8],
+        visit: &mut dyn FnMut(Address<'_>, &[u8]),
+    ) -> Result<(), EngineError> {
+        let parsed = keys::decode_due(entry).and_then(|(due, key)| Some((due, key, keys::decode(key)?)));
+        if let Some((due, key, at)) = parsed
+            && self.spaces.has(at.space)
+            && let Some((value, _)) = self.newest(at.slot, key)?
+            && self.policy.due(at.space, &value) == Some(due)
+        {
+            visit(at, &value);
+            return Ok(());
+        }
+        self.stale.lock().insert(entry.into());
+        Ok(())
+    }
+}

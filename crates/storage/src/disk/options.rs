@@ -1,0 +1,130 @@
+//! How a disk engine is set up, and how its memory is divided.
+
+use std::path::Path;
+
+const MIB: u64 = 1 << 20;
+
+/// Options of a disk engine. All bounds are of this engine alone, whatever number of keyspaces
+/// it holds.
+#[derive(Clone, Debug)]
+pub struct DiskOptions {
+    /// Bytes of memory the engine may use for cache, buffers, pending writes and its own work.
+    /// A quarter each goes to the cache and to the write buffer (at most 256 MiB), a thirty-second
+    /// (at most 16 MiB) to writes waiting for the log; the rest is room for compaction, filters
+    /// and the allocator. Anything below 16 MiB counts as that.
+    pub memory_limit_bytes: u64,
+    /// Bytes of blocks kept in memory, where the quarter is not wanted.
+    pub cache_bytes: Option<u64>,
+    /// Bytes of write buffer, both generations together, where the quarter is not wanted.
+    pub buffer_bytes: Option<u64>,
+    /// Bytes that are kept free on the volume: below them puts are refused. `None` for the
+    /// greater of 64 MiB and 2 % of the volume, but no more than 1 GiB.
+    pub min_free_bytes: Option<u64>,
+    /// Up to how many bytes of files reads are answered by the calling thread, as the system's
+    /// page cache may be expected to hold them. `None` for half of the memory that is available
+    /// when the engine is opened.
+    pub inline_below_bytes: Option<u64>,
+    /// How long the log may become before a checkpoint is made for its sake: replaying it is
+    /// what opening after a crash takes time for.
+    pub log_bytes: u64,
+    /// Bytes of one file of the log.
+    pub segment_bytes: u64,
+    /// After how many milliseconds without a write the engine tidies up: it makes a checkpoint
+    /// and rewrites what holds much that was removed.
+    pub quiet_after_ms: u64,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self {
+            memory_limit_bytes: 512 * MIB,
+            cache_bytes: None,
+            buffer_bytes: None,
+            min_free_bytes: None,
+            inline_below_bytes: None,
+            log_bytes: 512 * MIB,
+            segment_bytes: 64 * MIB,
+            quiet_after_ms: 10_000,
+        }
+    }
+}
+
+/// [`DiskOptions`] with every figure decided.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) cache_bytes: u64,
+    /// Bytes of one generation of the write buffer.
+    pub(crate) generation_bytes: usize,
+    pub(crate) pending_bytes: usize,
+    pub(crate) min_free_bytes: u64,
+    pub(crate) inline_below_bytes: u64,
+    pub(crate) log_bytes: u64,
+    pub(crate) segment_bytes: u64,
+    pub(crate) quiet_after_ms: u64,
+}
+
+impl DiskOptions {
+    pub(crate) fn resolve(&self, dir: &Path) -> Resolved {
+        let limit = self.memory_limit_bytes.max(16 * MIB);
+        let buffer = self.buffer_bytes.unwrap_or_else(|| (limit / 4).min(256 * MIB));
+        Resolved {
+            cache_bytes: self.cache_bytes.unwrap_or(limit / 4),
+            generation_bytes: usize::try_from(buffer / 2).unwrap_or(usize::MAX),
+            pending_bytes: usize::try_from((limit / 32).min(16 * MIB)).unwrap_or(usize::MAX),
+            min_free_bytes: self.min_free_bytes.unwrap_or_else(|| default_min_free(dir)),
+            inline_below_bytes: self.inline_below_bytes.unwrap_or_else(|| available_memory() / 2),
+            // The segment being written can never be cut.
+            log_bytes: self.log_bytes.max(self.segment_bytes.saturating_mul(2)),
+            segment_bytes: self.segment_bytes,
+            quiet_after_ms: self.quiet_after_ms,
+        }
+    }
+}
+
+/// The reserve for the volume that holds `dir`.
+fn default_min_free(dir: &Path) -> u64 {
+    let total = rustix::fs::statvfs(dir)
+        .map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
+    (total / 50).clamp(64 * MIB, 1024 * MIB)
+}
+
+/// Memory that the page cache may grow into: what the kernel calls available, and no more than
+/// the control group leaves, where there is one.
+fn available_memory() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB"))
+        .and_then(|kib| kib.trim().parse::<u64>().ok())
+        .map_or(512 * MIB, |kib| kib * 1024);
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|max| max.trim().parse().ok())
+        .unwrap_or(u64::MAX);
+    available.min(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_divided_within_the_limit() {
+        for mib in [1, 16, 64, 512, 4096, 65_536] {
+            let options = DiskOptions { memory_limit_bytes: mib * MIB, ..DiskOptions::default() };
+            let resolved = options.resolve(Path::new("."));
+            let sum = resolved.cache_bytes
+                + 2 * resolved.generation_bytes as u64
+                + 2 * resolved.pending_bytes as u64;
+            assert!(sum <= mib.max(16) * MIB * 5 / 8, "{mib} MiB: {sum}");
+            assert!(resolved.generation_bytes >= MIB as usize);
+        }
+    }
+
+    #[test]
+    fn the_reserve_and_the_threshold_have_sane_defaults() {
+        let resolved = DiskOptions::default().resolve(Path::new("."));
+        assert!((64 * MIB..=1024 * MIB).contains(&resolved.min_free_bytes));
+        assert!(resolved.inline_below_bytes > MIB);
+    }
+}

@@ -1,0 +1,303 @@
+//! The engine's background threads: one makes checkpoints, one compacts and tidies, one watches
+//! the free space.
+//!
+//! Holds: only the checkpoint thread exchanges generations. A full disk is waited for and then
+//! recovered from in place; any other failure to write stops the engine for writes until a
+//! restart, and no sync is ever tried again. Damage found by a compaction stops compactions, not
+//! the engine, until too much has piled up.
+
+use super::checkpoint::Pending;
+use super::core::Core;
+use super::keys;
+use super::sorted::SortedError;
+use crate::engine::EngineError;
+use parking_lot::Mutex;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often the threads look around when nothing wakes them.
+const TICK: Duration = Duration::from_secs(1);
+/// How many unsorted runs the store may have before checkpoints wait for compaction.
+const RUNS_WAIT: usize = 24;
+/// How many it may have at all; the store's format ends at 255.
+const RUNS_MAX: usize = 128;
+/// How long compaction rests after it failed.
+const COMPACTION_REST: Duration = Duration::from_secs(60);
+/// Stores up to this size are rewritten on a quiet node for any removed entry.
+const SMALL_STORE: u64 = 64 << 20;
+/// Stores up to this size are rewritten on a quiet node for what a retired space left behind.
+const MEDIUM_STORE: u64 = 4 << 30;
+
+/// The threads of an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Workers {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// Where the system gives no thread; those started end when the engine is stopped.
+    pub(crate) fn start(&self, core: &Arc<Core>) -> io::Result<()> {
+        let jobs: [(&str, fn(&Core)); 3] =
+            [("checkpoint", checkpoints), ("compaction", compactions), ("free-space", watch)];
+        for (name, job) in jobs {
+            let core = Arc::clone(core);
+            let thread = std::thread::Builder::new().name(format!("shoal-{name}")).spawn(
+                move || {
+                    if catch_unwind(AssertUnwindSafe(|| job(&core))).is_err() {
+                        core.break_with(EngineError::Poisoned(format!("the {name} thread panicked")));
+                    }
+                },
+            )?;
+            self.threads.lock().push(thread);
+        }
+        Ok(())
+    }
+
+    /// Ends them and waits until they have.
+    pub(crate) fn stop(&self, core: &Core) {
+        core.work.lock().stopping = true;
+        core.store.interrupt(true);
+        core.notify();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.join().is_err() {
+                tracing::error!("a storage thread ended in a panic");
+            }
+        }
+    }
+}
+
+/// Looks at the free space once in a while.
+fn watch(core: &Core) {
+    let mut work = core.work.lock();
+    while !work.stopping {
+        parking_lot::MutexGuard::unlocked(&mut work, || {
+            let refused = core.free_space.refusal().is_some();
+            if core.free_space.look() == refused {
+                core.notify();
+            }
+        });
+        if !work.stopping {
+            core.changed.wait_for(&mut work, TICK);
+        }
+    }
+}
+
+/// Makes checkpoints as they are needed.
+fn checkpoints(core: &Core) {
+    let mut pending = None;
+    while let Some(ticket) = next_checkpoint(core, pending.is_some()) {
+        if pending.is_none() {
+            pending = core.seal();
+        }
+        let done = match &pending {
+            None => Ok(()),
+            Some(sealed) => write(core, sealed),
+        };
+        match done {
+            Ok(()) => {
+                pending = None;
+                core.work.lock().served = ticket;
+                core.notify();
+            }
+            Err(SortedError::Full(why)) => {
+                tracing::warn!(why, "a checkpoint met a full disk");
+                core.free_space.met_full(Some(why));
+            }
+            Err(SortedError::Interrupted) => {}
+            Err(error) => {
+                core.break_with(EngineError::Poisoned(format!("a checkpoint failed: {error}")));
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until a checkpoint is due, and returns the last request it will serve; `None` to end.
+fn next_checkpoint(core: &Core, retry: bool) -> Option<u64> {
+    let mut work = core.work.lock();
+    loop {
+        if work.stopping || core.broken().is_some() {
+            return None;
+        }
+        let wanted = if retry {
+            core.free_space.has_room()
+        } else {
+            work.asked > work.served || is_due(core)
+        };
+        if wanted {
+            return Some(work.asked);
+        }
+        core.changed.wait_for(&mut work, TICK);
+    }
+}
+
+fn is_due(core: &Core) -> bool {
+    let active = Arc::clone(&core.generations.load().active);
+    active.bytes() >= core.options.generation_bytes
+        || core.log.status().needed_bytes >= core.options.log_bytes && !active.is_empty()
+        || core.is_quiet() && (!active.is_empty() || !core.stale.lock().is_empty())
+}
+
+/// Writes a sealed generation; after a full disk into a store that was opened anew.
+fn write(core: &Core, sealed: &Pending) -> Result<(), SortedError> {
+    let was_full = core.free_space.has_met_full();
+    if was_full {
+        core.store.reopen()?;
+    }
+    wait_for_compaction(core)?;
+    let begun = Instant::now();
+    core.write_sealed(sealed)?;
+    if was_full {
+        core.free_space.met_full(None);
+    }
+    if let Err(error) = core.settle_sealed(sealed) {
+        core.break_with(error);
+    }
+    tracing::debug!(until = sealed.until, took = ?begun.elapsed(), "checkpoint");
+    Ok(())
+}
+
+/// Waits while compaction is behind, so that reads do not become slow; not while it is not
+/// running at all, and not beyond what the store can take.
+fn wait_for_compaction(core: &Core) -> Result<(), SortedError> {
+    let mut work = core.work.lock();
+    loop {
+        let runs = core.store.figures().runs;
+        let failed = work.compaction_failed.clone();
+        let unchecked = failed.is_some() || work.compactions_asked > work.compactions_done;
+        if runs >= RUNS_MAX && let Some(error) = failed {
+            return Err(SortedError::Io(format!("compaction does not go on: {error}")));
+        }
+        if work.stopping || runs < RUNS_WAIT || unchecked && runs < RUNS_MAX {
+            return Ok(());
+        }
+        core.changed.wait_for(&mut work, TICK);
+    }
+}
+
+/// Compacts as needed, sweeps retired spaces and tidies up on a quiet node.
+fn compactions(core: &Core) {
+    let mut seen = 0;
+    loop {
+        let mut work = core.work.lock();
+        while !work.stopping
+            && work.retired.is_empty()
+            && work.compactions_asked == work.compactions_done
+            && work.checkpoints == seen
+        {
+            if core.changed.wait_for(&mut work, TICK).timed_out() {
+                break;
+            }
+        }
+        if work.stopping {
+            return;
+        }
+        seen = work.checkpoints;
+        let retired = std::mem::take(&mut work.retired);
+        let (asked, done) = (work.compactions_asked, work.compactions_done);
+        drop(work);
+        let result = round(core, &retired, asked > done);
+        let failed = finish_round(core, asked, result);
+        if failed {
+            let mut work = core.work.lock();
+            let until = Instant::now() + COMPACTION_REST;
+            while !work.stopping && work.compactions_asked == work.compactions_done {
+                if core.changed.wait_until(&mut work, until).timed_out() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Notes how a round went. Returns whether it failed.
+fn finish_round(core: &Core, asked: u64, result: Result<(), SortedError>) -> bool {
+    let failed = match result {
+        Ok(()) | Err(SortedError::Interrupted) => None,
+        Err(error) => {
+            tracing::error!(%error, "compaction failed");
+            if let SortedError::Full(why) = &error {
+                core.free_space.met_full(Some(why.clone()));
+            } else if let Err(error) = core.store.reopen() {
+                tracing::error!(%error, "the sorted store could not be opened again");
+            }
+            Some(EngineError::from(error))
+        }
+    };
+    let mut work = core.work.lock();
+    work.compaction_failed.clone_from(&failed);
+    work.compactions_done = asked;
+    core.changed.notify_all();
+    failed.is_some()
+}
+
+fn round(core: &Core, retired: &[u32], full: bool) -> Result<(), SortedError> {
+    for space in retired {
+        core.generations.load().active.forget(*space);
+        let (from, to) = (space.to_be_bytes(), (space + 1).to_be_bytes());
+        core.store.drop_range(&from, &to)?;
+        core.dead_bytes.store(true, Ordering::Release);
+    }
+    while core.store.compact_step()? {
+        core.notify();
+        if core.work.lock().stopping {
+            return Ok(());
+        }
+    }
+    if full {
+        return rewrite(core);
+    }
+    if core.is_quiet() && core.generations.load().active.is_empty() && is_untidy(core)? {
+        tracing::info!("rewriting the sorted store without what was removed");
+        return rewrite(core);
+    }
+    Ok(())
+}
+
+/// Rewrites the whole store, if there is room for a second copy of it.
+fn rewrite(core: &Core) -> Result<(), SortedError> {
+    let figures = core.store.figures();
+    if !core.free_space.has_room_for(figures.bytes) {
+        return Err(SortedError::Io(format!(
+            "rewriting the store needs {} bytes free beyond the reserve",
+            figures.bytes
+        )));
+    }
+    core.store.compact_fully()
+}
+
+/// Whether the store holds so much of what was removed that rewriting it is worth the while.
+fn is_untidy(core: &Core) -> Result<bool, SortedError> {
+    let figures = core.store.figures();
+    if figures.removed > 0 && (figures.removed >= figures.items / 8 || figures.bytes < SMALL_STORE) {
+        return Ok(core.free_space.has_room_for(figures.bytes));
+    }
+    if figures.bytes > MEDIUM_STORE || !core.dead_bytes.swap(false, Ordering::AcqRel) {
+        return Ok(false);
+    }
+    Ok(has_dead(core)? && core.free_space.has_room_for(figures.bytes))
+}
+
+/// Whether the store holds values of a dead space. One look per space.
+fn has_dead(core: &Core) -> Result<bool, SortedError> {
+    let mut from = vec![0];
+    loop {
+        let mut found = None;
+        core.store.range(&from, &keys::mark(), &mut |key, _| {
+            found = keys::space_of(key);
+            false
+        })?;
+        match found {
+            None => return Ok(false),
+            Some(space) if core.policy.is_dead(space) => return Ok(true),
+            Some(space) => from = (space + 1).to_be_bytes().to_vec(),
+        }
+    }
+}

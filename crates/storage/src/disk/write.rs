@@ -1,0 +1,133 @@
+//! The way of a batch: into the log, then into the write buffer.
+//!
+//! Holds: everything that can refuse a batch does so before the log has taken it.
+
+use super::buffer::{Change, NEVER};
+use super::core::{Core, log_failed};
+use super::entry::Heads;
+use super::keys::{self, MAX_KEY, MAX_SPACE};
+use super::spaces::SLOTS;
+use crate::engine::{Commit, Durability, EngineError, Op};
+use std::time::{Duration, Instant};
+
+/// How long a batch waits for room in the write buffer before it is refused. A checkpoint that
+/// goes on at all makes room sooner.
+const ROOM_WAIT: Duration = Duration::from_secs(30);
+
+impl Core {
+    /// Applies `ops` as one batch; the contract is [`crate::engine::Engine::submit`]'s.
+    pub(crate) fn submit(&self, ops: &[Op<'_>]) -> Result<Commit, EngineError> {
+        if ops.is_empty() {
+            return Ok(Commit::DONE);
+        }
+        let (changes, durability) = self.changes(ops)?;
+        if let Some(error) = self.broken() {
+            return Err(error);
+        }
+        let puts = ops.iter().any(|op| op.put.is_some());
+        if puts && let Some(error) = self.free_space.refusal() {
+            return Err(error);
+        }
+        self.wait_for_room(puts)?;
+        let heads = Heads::of(ops);
+        let parts = heads.parts(ops);
+        let gate = self.gate.read();
+        let commit = self.log.append(&parts, durability).map_err(log_failed)?;
+        let generations = self.generations.load();
+        generations.active.apply(changes, commit);
+        let full = generations.active.bytes() >= self.options.generation_bytes;
+        drop(generations);
+        drop(gate);
+        self.touch();
+        let written: usize = parts.iter().map(|part| part.len()).sum();
+        if full || self.free_space.wrote(written) {
+            self.notify();
+        }
+        Ok(commit)
+    }
+
+    /// The ops with their spaces found and their bytes owned, and what the batch waits for.
+    fn changes(&self, ops: &[Op<'_>]) -> Result<(Vec<Change>, Durability), EngineError> {
+        let mut durability = None;
+        let mut changes = Vec::with_capacity(ops.len());
+        for op in ops {
+            let space = self.spaces.get(op.at.space).filter(|space| space.is_open());
+            let space = space.ok_or(EngineError::NoSpace(op.at.space))?;
+            if op.at.slot >= SLOTS || op.at.space > MAX_SPACE || op.at.key.len() > MAX_KEY {
+                return Err(EngineError::Io("an address out of bounds".into()));
+            }
+            durability = Some(stricter(durability, space.durability()));
+            let value = op.put.map(|put| {
+                let mut value = Vec::with_capacity(put.len());
+                value.extend_from_slice(put.head);
+                value.extend_from_slice(put.body);
+                value.into_boxed_slice()
+            });
+            let due = value.as_ref().and_then(|value| self.policy.due(op.at.space, value));
+            changes.push(Change {
+                key: keys::encode(op.at),
+                space,
+                space_id: op.at.space,
+                slot: op.at.slot,
+                value,
+                due: due.unwrap_or(NEVER),
+                tally: op.tally,
+            });
+        }
+        Ok((changes, durability.unwrap_or_default()))
+    }
+
+    /// Waits while both generations are full. Batches that only remove may go a quarter beyond,
+    /// since they are what makes room on a full disk.
+    fn wait_for_room(&self, puts: bool) -> Result<(), EngineError> {
+        let bound = self.options.generation_bytes;
+        let bound = if puts { bound } else { bound + bound / 4 };
+        let has_room = || {
+            let generations = self.generations.load();
+            generations.sealed.is_none() || generations.active.bytes() < bound
+        };
+        if has_room() {
+            return Ok(());
+        }
+        let until = Instant::now() + ROOM_WAIT;
+        let mut work = self.work.lock();
+        loop {
+            if has_room() {
+                return Ok(());
+            }
+            if let Some(error) = self.broken().or_else(|| self.free_space.refusal()) {
+                return Err(error);
+            }
+            if work.stopping || self.changed.wait_until(&mut work, until).timed_out() {
+                return Err(EngineError::MemoryFull);
+            }
+        }
+    }
+}
+
+/// The durability that satisfies both.
+fn stricter(a: Option<Durability>, b: Durability) -> Durability {
+    match (a, b) {
+        (None, b) => b,
+        (Some(Durability::Always), _) | (_, Durability::Always) => Durability::Always,
+        (Some(Durability::Interval(a)), Durability::Interval(b)) => Durability::Interval(a.min(b)),
+        (Some(Durability::Interval(ms)), Durability::Os)
+        | (Some(Durability::Os), Durability::Interval(ms)) => Durability::Interval(ms),
+        (Some(Durability::Os), Durability::Os) => Durability::Os,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stricter_durability_wins_whatever_the_order() {
+        let all = [Durability::Always, Durability::Interval(5), Durability::Interval(9), Durability::Os];
+        for (strict, a) in all.into_iter().enumerate() {
+            for (other, b) in all.into_iter().enumerate() {
+                assert_eq!(stricter(Some(a), b), all[strict.min(other)]);
+            }
+        }
+    }
+}

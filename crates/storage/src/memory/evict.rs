@@ -1,0 +1,53 @@
+//! Which entry to give up when a cache is full.
+//!
+//! Sampled LRU, as Redis does it: among a few entries looked at in random places, the one unused
+//! for longest goes. An eviction concerns this node alone and leaves no trace in the data.
+
+use crate::memory::entry::Hash;
+use crate::memory::partition::Context;
+use crate::memory::space::Space;
+
+/// Random places looked at for one eviction.
+const PLACES: usize = 4;
+
+/// Neighbouring entries looked at in each place.
+const NEIGHBOURS: usize = 3;
+
+/// An entry that may be given up.
+struct Candidate {
+    partition: usize,
+    slot: usize,
+    hash: Hash,
+    stamp: u32,
+    idle: u32,
+}
+
+/// Evicts one entry of `space`; `false` if there was none, or it was used in the meantime. Locks
+/// one partition at a time and must be called with none locked.
+pub(super) fn evict_one(space: &Space, random: &mut fastrand::Rng, context: Context<'_>) -> bool {
+    let mut idlest: Option<Candidate> = None;
+    for _ in 0..PLACES {
+        let start = random.usize(..space.partitions());
+        for partition in (start..space.partitions()).chain(0..start) {
+            let guard = space.lock(partition);
+            if guard.is_empty() {
+                continue;
+            }
+            guard.sample(random, NEIGHBOURS, |slot, entry| {
+                let stamp = entry.stamp();
+                let idle = context.tick.wrapping_sub(stamp);
+                if idlest.as_ref().is_none_or(|known| idle > known.idle) {
+                    let hash = Hash::of(context.seed, entry.key());
+                    idlest = Some(Candidate { partition, slot, hash, stamp, idle });
+                }
+            });
+            break;
+        }
+    }
+    let Some(Candidate { partition, slot, hash, stamp, .. }) = idlest else {
+        return false;
+    };
+    let freed = space.lock(partition).evict(slot, hash, stamp, context);
+    space.charge(-freed.unwrap_or(0));
+    freed.is_some()
+}

@@ -1,0 +1,424 @@
+//! A run of slots under one lock.
+//!
+//! Holds: `tally`, `entries` and `bytes` are the sums over the slots; `earliest`, of a slot and
+//! of the partition, is never later than the first moment at which one of its entries falls due,
+//! but while the sweep is inside, which lowers it again as it goes (see the sweep).
+//! The slots are not allocated before the first write.
+//!
+//! In a space that evicts, entries go behind the caller's back, so what the caller knows of a
+//! key may be out of date by the time its change arrives. There a slot's tally is therefore what
+//! its entries say, each one key, and expiring if it ever falls due; elsewhere it is the sum of
+//! what the changes said.
+
+use crate::engine::{Op, Parts, Policy, Tally};
+use crate::memory::entry::{Entry, Hash};
+use crate::memory::size::size_class;
+use crate::memory::table::{Place, Table};
+
+use std::collections::BinaryHeap;
+
+/// What a change needs to know besides itself.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    /// The seed of the hashes.
+    pub(super) seed: u64,
+    /// What values mean.
+    pub(super) policy: &'a dyn Policy,
+    /// The space.
+    pub(super) space: u32,
+    /// The space's clock.
+    pub(super) tick: u32,
+}
+
+/// The keys of one slot.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// The keys.
+    pub(super) table: Table,
+    /// What they are counted as.
+    pub(super) tally: Tally,
+    /// Before this time none of them falls due.
+    pub(super) earliest: u64,
+}
+
+/// A run of slots.
+#[derive(Debug)]
+pub(super) struct Partition {
+    slots: Vec<Slot>,
+    width: usize,
+    tally: Tally,
+    entries: usize,
+    bytes: i64,
+    earliest: u64,
+    stamped: bool,
+    closed: bool,
+}
+
+impl Partition {
+    /// An empty partition of `width` slots, whose entries carry stamps if `stamped`.
+    pub(super) const fn new(width: usize, stamped: bool) -> Self {
+        Self {
+            slots: Vec::new(),
+            width,
+            tally: Tally { keys: 0, expiring: 0 },
+            entries: 0,
+            bytes: 0,
+            earliest: u64::MAX,
+            stamped,
+            closed: false,
+        }
+    }
+
+    /// Whether the space was retired and this partition emptied.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Whether there is no entry.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// The slot's keys, if it was ever written to.
+    pub(super) fn slot(&self, slot: usize) -> Option<&Slot> {
+        self.slots.get(slot)
+    }
+
+    /// Where `key` is.
+    pub(super) fn find(&self, slot: usize, hash: Hash, key: &[u8]) -> Option<Place> {
+        self.slots.get(slot)?.table.find(hash, key)
+    }
+
+    /// The value of `key`, noting the use if entries carry stamps.
+    pub(super) fn get(
+        &mut self,
+        slot: usize,
+        hash: Hash,
+        key: &[u8],
+        tick: impl FnOnce() -> u32,
+    ) -> Option<&[u8]> {
+        let table = &mut self.slots.get_mut(slot)?.table;
+        let place = table.find(hash, key)?;
+        if self.stamped {
+            table.entry_mut(place).touch(tick());
+        }
+        Some(table.entry(place).value(self.stamped))
+    }
+
+    /// How many bytes of entries `put` at `place` adds; what a table grows by is not foreseen.
+    pub(super) fn need(
+        &self,
+        slot: usize,
+        place: Option<Place>,
+        key: &[u8],
+        put: Option<Parts<'_>>,
+    ) -> i64 {
+        let new = put.map_or(0, |value| Entry::size_of(key, value, self.stamped));
+        let old = place.map_or(0, |place| self.slots[slot].table.entry(place).size());
+        new as i64 - old as i64
+    }
+
+    /// Applies `op`, whose key is at `place`; returns by how many bytes the partition grew.
+    pub(super) fn apply(
+        &mut self,
+        slot: usize,
+        hash: Hash,
+        place: Option<Place>,
+        op: &Op<'_>,
+        context: Context<'_>,
+    ) -> i64 {
+        if place.is_none() && op.put.is_none() {
+            return if self.stamped { 0 } else { self.count(slot, op.tally) };
+        }
+        let mut grown = self.allocate();
+        let stamp = self.stamped.then_some(context.tick);
+        let (table, before) = {
+            let table = &mut self.slots[slot].table;
+            let size = table.size();
+            (table, size)
+        };
+        let mut tally = Tally::default();
+        if let Some(place) = place {
+            let old = table.entry(place);
+            grown -= old.size() as i64;
+            if stamp.is_some() {
+                tally = minus(weigh(old.value(true), context));
+            }
+        }
+        let mut due = None;
+        match (place, op.put) {
+            (Some(place), Some(value)) => {
+                let entry = table.entry_mut(place);
+                if !entry.overwrite(value, stamp) {
+                    *entry = Entry::new(op.at.key, value, stamp);
+                }
+                due = context.policy.due(context.space, entry.value(self.stamped));
+                grown += entry.size() as i64;
+            }
+            (None, Some(value)) => {
+                let entry = Entry::new(op.at.key, value, stamp);
+                due = context.policy.due(context.space, entry.value(self.stamped));
+                grown += entry.size() as i64;
+                table.insert(context.seed, hash, entry);
+                self.entries += 1;
+            }
+            (Some(place), None) => {
+                table.remove(place);
+                self.entries -= 1;
+            }
+            (None, None) => {}
+        }
+        grown += table.size() as i64 - before as i64;
+        if stamp.is_none() {
+            tally = op.tally;
+        } else if op.put.is_some() {
+            tally = tally.plus(Tally { keys: 1, expiring: i64::from(due.is_some()) });
+        }
+        if let Some(due) = due {
+            self.slots[slot].earliest = self.slots[slot].earliest.min(due);
+            self.earliest = self.earliest.min(due);
+        }
+        self.slots[slot].tally = self.slots[slot].tally.plus(tally);
+        self.tally = self.tally.plus(tally);
+        self.bytes += grown;
+        grown
+    }
+
+    /// Adds to a slot's tally; returns by how many bytes the partition grew.
+    fn count(&mut self, slot: usize, tally: Tally) -> i64 {
+        if tally == Tally::default() {
+            return 0;
+        }
+        let grown = self.allocate();
+        self.slots[slot].tally = self.slots[slot].tally.plus(tally);
+        self.tally = self.tally.plus(tally);
+        self.bytes += grown;
+        grown
+    }
+
+    /// Allocates the slots, if they are not; returns the bytes that took.
+    fn allocate(&mut self) -> i64 {
+        if !self.slots.is_empty() {
+            return 0;
+        }
+        self.slots.reserve_exact(self.width);
+        self.slots.resize_with(self.width, || Slot {
+            table: Table::default(),
+            tally: Tally::default(),
+            earliest: u64::MAX,
+        });
+        size_class(self.width * size_of::<Slot>()) as i64
+    }
+
+    /// Evicts the entry of `hash`, if it was not used since `stamp`; returns the bytes that freed.
+    pub(super) fn evict(
+        &mut self,
+        slot: usize,
+        hash: Hash,
+        stamp: u32,
+        context: Context<'_>,
+    ) -> Option<i64> {
+        let table = &mut self.slots.get_mut(slot)?.table;
+        let place = table.find_where(hash, |entry| {
+            entry.stamp() == stamp && Hash::of(context.seed, entry.key()) == hash
+        })?;
+        let before = table.size();
+        let entry = table.remove(place);
+        let freed = (before + entry.size()) as i64 - table.size() as i64;
+        let tally = minus(weigh(entry.value(true), context));
+        self.slots[slot].tally = self.slots[slot].tally.plus(tally);
+        self.tally = self.tally.plus(tally);
+        self.entries -= 1;
+        self.bytes -= freed;
+        Some(freed)
+    }
+
+    /// Shows `visit` a few neighbouring entries of a slot chosen at random, with their stamps.
+    pub(super) fn sample(
+        &self,
+        random: &mut fastrand::Rng,
+        count: usize,
+        mut visit: impl FnMut(usize, &Entry),
+    ) {
+        if !self.stamped || self.entries == 0 {
+            return;
+        }
+        let start = random.usize(..self.width);
+        let slots = (start..self.width).chain(0..start);
+        let slot = slots.into_iter().find(|&slot| self.slots[slot].table.len() > 0);
+        if let Some(slot) = slot {
+            for entry in self.slots[slot].table.sample(random, count) {
+                visit(slot, entry);
+            }
+        }
+    }
+
+    /// The sum of the tallies of `slots`.
+    pub(super) fn tally(&self, slots: std::ops::Range<usize>) -> Tally {
+        if slots.len() == self.width {
+            return self.tally;
+        }
+        let slots = self.slots.get(slots).unwrap_or_default();
+        slots.iter().fold(Tally::default(), |sum, slot| sum.plus(slot.tally))
+    }
+
+    /// Shows `visit` the `limit` smallest keys of a slot after `after`, in order.
+    pub(super) fn scan(
+        &self,
+        slot: usize,
+        after: Option<&[u8]>,
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) {
+        let Some(slot) = self.slots.get(slot).filter(|_| limit > 0) else {
+            return;
+        };
+        let mut smallest: BinaryHeap<(&[u8], &[u8])> = BinaryHeap::new();
+        for entry in slot.table.iter() {
+            let key = entry.key();
+            if after.is_some_and(|after| key <= after) {
+                continue;
+            }
+            if smallest.len() == limit {
+                if smallest.peek().is_some_and(|&(largest, _)| key >= largest) {
+                    continue;
+                }
+                smallest.pop();
+            }
+            smallest.push((key, entry.value(self.stamped)));
+        }
+        for (key, value) in smallest.into_sorted_vec() {
+            if !visit(key, value) {
+                return;
+            }
+        }
+    }
+
+    /// Shows `visit` about `count` entries of a slot from `from` on; see [`Table::walk`].
+    pub(super) fn page(
+        &self,
+        seed: u64,
+        slot: usize,
+        from: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Option<u64> {
+        let table = &self.slots.get(slot)?.table;
+        table.walk(seed, from, count, |entry| visit(entry.key(), entry.value(self.stamped)))
+    }
+
+    /// Before this time nothing here falls due.
+    pub(super) const fn earliest(&self) -> u64 {
+        self.earliest
+    }
+
+    /// Forgets what is known of due times; they are to be lowered again.
+    pub(super) fn begin_sweep(&mut self) {
+        self.earliest = u64::MAX;
+    }
+
+    /// Shows `visit` about `limit` entries of a slot that may be due at `now_ms`, from `from` on;
+    /// `visit` returns from when on an entry is to be looked at again. Returns the position to go
+    /// on from, `None` at the slot's end.
+    pub(super) fn sweep(
+        &mut self,
+        seed: u64,
+        slot: usize,
+        from: u64,
+        (now_ms, limit): (u64, usize),
+        mut visit: impl FnMut(&[u8], &[u8]) -> Option<u64>,
+    ) -> Option<u64> {
+        let stamped = self.stamped;
+        let slot = self.slots.get_mut(slot)?;
+        let mut next = None;
+        if from > 0 || slot.earliest <= now_ms {
+            // Changes lower it while the walk is under way, as the walk itself does.
+            let mut earliest = if from == 0 { u64::MAX } else { slot.earliest };
+            next = slot.table.walk(seed, from, limit, |entry| {
+                if let Some(due) = visit(entry.key(), entry.value(stamped)) {
+                    earliest = earliest.min(due);
+                }
+                true
+            });
+            slot.earliest = earliest;
+        }
+        self.earliest = self.earliest.min(slot.earliest);
+        next
+    }
+
+    /// Gives every entry a stamp; returns by how many bytes the partition grew.
+    pub(super) fn stamp_all(&mut self, tick: u32) -> i64 {
+        if self.stamped {
+            return 0;
+        }
+        let mut grown = 0;
+        for slot in &mut self.slots {
+            let before: usize = slot.table.iter().map(Entry::size).sum();
+            slot.table.replace_all(|entry| entry.stamped(tick));
+            grown += slot.table.iter().map(Entry::size).sum::<usize>() as i64 - before as i64;
+        }
+        self.stamped = true;
+        self.bytes += grown;
+        grown
+    }
+
+    /// Gives back the capacity that nothing uses; returns by how many bytes the partition grew,
+    /// which is not above 0.
+    pub(super) fn shrink_to_fit(&mut self) -> i64 {
+        let mut grown = 0;
+        for slot in &mut self.slots {
+            let before = slot.table.size();
+            slot.table.shrink_to_fit();
+            grown += slot.table.size() as i64 - before as i64;
+        }
+        if self.entries == 0 && self.slots.iter().all(|slot| slot.tally == Tally::default()) {
+            grown -= size_class(self.slots.capacity() * size_of::<Slot>()) as i64;
+            self.slots = Vec::new();
+        }
+        self.bytes += grown;
+        grown
+    }
+
+    /// Empties the partition for good. The slots are handed over, to be dropped without the
+    /// lock, with the bytes they held.
+    pub(super) fn close(&mut self) -> (Vec<Slot>, i64) {
+        let bytes = self.bytes;
+        let slots = std::mem::take(&mut self.slots);
+        *self = Self::new(self.width, self.stamped);
+        self.closed = true;
+        (slots, bytes)
+    }
+
+    /// Derives the sums anew; a sentence on what does not add up.
+    #[cfg(test)]
+    pub(super) fn check(&self, seed: u64) -> Result<(), String> {
+        let mut bytes = size_class(self.slots.capacity() * size_of::<Slot>());
+        let (mut entries, mut tally) = (0, Tally::default());
+        for slot in &self.slots {
+            slot.table.check(seed)?;
+            bytes += slot.table.size() + slot.table.iter().map(Entry::size).sum::<usize>();
+            entries += slot.table.len();
+            tally = tally.plus(slot.tally);
+        }
+        if (bytes as i64, entries, tally) == (self.bytes, self.entries, self.tally) {
+            return Ok(());
+        }
+        Err(format!("{bytes} bytes, {entries} entries, {tally:?}, but said: {self:?}"))
+    }
+
+    /// The bytes held, tables included.
+    #[cfg(test)]
+    pub(super) const fn bytes(&self) -> i64 {
+        self.bytes
+    }
+}
+
+/// What an entry of a space that evicts counts as.
+fn weigh(value: &[u8], context: Context<'_>) -> Tally {
+    let expiring = context.policy.due(context.space, value).is_some();
+    Tally { keys: 1, expiring: i64::from(expiring) }
+}
+
+const fn minus(tally: Tally) -> Tally {
+    Tally { keys: -tally.keys, expiring: -tally.expiring }
+}

@@ -1,0 +1,409 @@
+//! What the memory engine promises beyond the contract: exact accounts, bounds, eviction, the
+//! sweep's rounds, and that memory comes back.
+
+use super::*;
+use crate::conformance::{self, Subject, SuitePolicy};
+use crate::engine::{Durability, Parts};
+
+use std::collections::BTreeSet;
+
+const OPTIONS: SpaceOptions =
+    SpaceOptions { partitions: 16, durability: Durability::Always, max_memory: None, evict: false };
+
+struct InMemory(Arc<MemoryEngine>);
+
+impl Subject for InMemory {
+    fn engine(&self) -> Arc<dyn Engine> {
+        Arc::clone(&self.0) as Arc<dyn Engine>
+    }
+}
+
+#[test]
+fn keeps_every_promise() {
+    conformance::check(|policy| {
+        InMemory(Arc::new(MemoryEngine::new(policy, MemoryOptions::default())))
+    });
+}
+
+#[test]
+fn keeps_every_promise_when_entries_carry_stamps() {
+    // Eviction is on but never needed. Tallies are then the engine's own, so the cases that say
+    // otherwise are left to the run above.
+    let engine = engine(None, SpaceOptions { evict: true, ..OPTIONS });
+    for number in 0..1_000 {
+        put(&engine, 1, number, 50).unwrap();
+    }
+    engine.check();
+    assert_eq!(engine.tally(1, 0..16_384), Tally { keys: 1_000, expiring: 0 });
+    assert!((0..1_000).all(|number| get(&engine, 1, number) == Some(50)));
+}
+
+fn engine(limit_bytes: Option<u64>, options: SpaceOptions) -> MemoryEngine {
+    let policy = Arc::new(SuitePolicy::default());
+    let engine = MemoryEngine::new(policy, MemoryOptions { limit_bytes });
+    engine.open_space(1, options).unwrap();
+    engine
+}
+
+fn key(number: u32) -> ([u8; 16], u16) {
+    let mut key = [b'k'; 16];
+    key[12..].copy_from_slice(&number.to_be_bytes());
+    (key, (number.wrapping_mul(0x9E37_79B9) >> 18) as u16)
+}
+
+fn put(engine: &MemoryEngine, space: u32, number: u32, len: usize) -> Result<Commit, EngineError> {
+    put_value(engine, space, number, &vec![b'v'; len])
+}
+
+fn put_value(
+    engine: &MemoryEngine,
+    space: u32,
+    number: u32,
+    value: &[u8],
+) -> Result<Commit, EngineError> {
+    let (key, slot) = key(number);
+    let at = Address { space, slot, key: &key };
+    let put = Some(Parts { head: &[], body: value });
+    let keys = i64::from(get(engine, space, number).is_none());
+    engine.submit(&[Op { at, put, tally: Tally { keys, expiring: 0 } }])
+}
+
+fn remove(engine: &MemoryEngine, space: u32, number: u32) {
+    let (key, slot) = key(number);
+    let at = Address { space, slot, key: &key };
+    let keys = -i64::from(get(engine, space, number).is_some());
+    engine.submit(&[Op { at, put: None, tally: Tally { keys, expiring: 0 } }]).unwrap();
+}
+
+fn get(engine: &MemoryEngine, space: u32, number: u32) -> Option<usize> {
+    let (key, slot) = key(number);
+    let mut len = None;
+    let at = Address { space, slot, key: &key };
+    engine.read(at, Patience::Inline, &mut |value| len = value.map(<[u8]>::len)).unwrap();
+    len
+}
+
+impl MemoryEngine {
+    /// Derives all accounts anew.
+    fn check(&self) {
+        let mut all = 0;
+        for space in self.spaces.load().values() {
+            let mut sum = 0;
+            for partition in 0..space.partitions() {
+                let partition = space.lock(partition);
+                partition.check(self.seed).unwrap();
+                sum += partition.bytes();
+            }
+            assert_eq!(space.used(), sum, "what the space is charged with");
+            all += sum;
+        }
+        assert_eq!(self.totals.used.load(Ordering::Relaxed), all, "what the engine is charged with");
+    }
+}
+
+#[test]
+fn accounts_are_exact_whatever_happens() {
+    for evict in [false, true] {
+        let engine = engine(None, SpaceOptions { evict, ..OPTIONS });
+        engine.open_space(2, OPTIONS).unwrap();
+        let mut random = fastrand::Rng::with_seed(11);
+        for round in 0..20 {
+            for _ in 0..2_000 {
+                let (space, number) = (random.u32(1..3), random.u32(..4_000));
+                if random.u8(..10) < 3 + round / 3 {
+                    remove(&engine, space, number);
+                } else {
+                    put(&engine, space, number, random.usize(..300)).unwrap();
+                }
+            }
+            engine.check();
+        }
+        for number in 0..4_000 {
+            remove(&engine, 1, number);
+            remove(&engine, 2, number);
+        }
+        engine.check();
+        engine.compact().unwrap();
+        engine.check();
+        assert_eq!(engine.status().memory_bytes, 0, "memory leaves with the keys");
+    }
+}
+
+#[test]
+fn a_key_toggled_leaves_no_trace_in_the_accounts() {
+    let engine = engine(None, OPTIONS);
+    put(&engine, 1, 0, 10).unwrap();
+    let before = engine.space_bytes(1);
+    for _ in 0..10 {
+        put(&engine, 1, 1, 100).unwrap();
+        assert!(engine.space_bytes(1) > before);
+        remove(&engine, 1, 1);
+    }
+    let (_, slot) = key(0);
+    assert!(engine.space_bytes(1) <= before + 20_000, "no more than the slots of a partition");
+    assert_eq!(engine.tally(1, slot..slot + 1).keys, 1);
+}
+
+#[test]
+fn a_full_space_refuses_what_grows_it_and_nothing_else() {
+    let engine = engine(None, SpaceOptions { max_memory: Some(300_000), ..OPTIONS });
+    let full = (0..).find(|&number| put(&engine, 1, number, 1_000).is_err()).unwrap();
+    assert!((100..300).contains(&full), "{full} keys of 1,000 bytes in 300,000");
+    assert_eq!(put(&engine, 1, full, 1_000), Err(EngineError::MemoryFull));
+    assert_eq!(get(&engine, 1, full), None);
+    assert_eq!(engine.tally(1, 0..16_384).keys, i64::from(full));
+    engine.check();
+    // The same size and smaller ones pass, larger ones do not.
+    put(&engine, 1, 0, 1_000).unwrap();
+    assert_eq!(put(&engine, 1, 0, 3_000), Err(EngineError::MemoryFull));
+    assert_eq!(get(&engine, 1, 0), Some(1_000));
+    put(&engine, 1, 0, 100).unwrap();
+    remove(&engine, 1, 1);
+    put(&engine, 1, full, 1_000).unwrap();
+    // Another space has its own bound.
+    engine.open_space(2, OPTIONS).unwrap();
+    put(&engine, 2, 0, 100_000).unwrap();
+    // And a bound can be raised.
+    assert_eq!(put(&engine, 1, 0, 3_000), Err(EngineError::MemoryFull));
+    engine.open_space(1, OPTIONS).unwrap();
+    put(&engine, 1, 0, 3_000).unwrap();
+    engine.check();
+}
+
+#[test]
+fn a_batch_without_room_is_refused_as_a_whole() {
+    for (limit, max_memory) in [(None, Some(100_000)), (Some(150_000), None)] {
+        let engine = engine(limit, SpaceOptions { max_memory, ..OPTIONS });
+        engine.open_space(2, OPTIONS).unwrap();
+        (0..10).for_each(|number| drop(put(&engine, 1, number, 100).unwrap()));
+        let before = engine.status();
+        let value = vec![b'x'; 1_000];
+        let keys: Vec<_> = (5..150).map(key).collect();
+        let ops: Vec<_> = keys
+            .iter()
+            .enumerate()
+            .map(|(number, (key, slot))| Op {
+                at: Address { space: 1 + (number % 3 == 0) as u32, slot: *slot, key },
+                put: (number > 3).then_some(Parts { head: &value, body: b"" }),
+                tally: Tally { keys: 1, expiring: 0 },
+            })
+            .collect();
+        assert_eq!(engine.submit(&ops), Err(EngineError::MemoryFull));
+        assert_eq!(engine.status(), before);
+        assert!((0..10).all(|number| get(&engine, 1, number) == Some(100)));
+        assert_eq!(engine.tally(1, 0..16_384).keys, 10);
+        engine.check();
+        engine.submit(&ops[..20]).unwrap();
+        engine.check();
+    }
+}
+
+#[test]
+fn the_bound_of_the_process_holds_over_all_spaces() {
+    let engine = engine(Some(400_000), OPTIONS);
+    engine.open_space(2, OPTIONS).unwrap();
+    let full = (0..).find(|&number| put(&engine, 1 + number % 2, number, 1_000).is_err());
+    assert!((100..400).contains(&full.unwrap()));
+    assert!(engine.status().memory_bytes <= 400_000 + 1_024);
+    // A space that evicts gives up its own entries for its own, not others'.
+    engine.open_space(3, SpaceOptions { evict: true, ..OPTIONS }).unwrap();
+    assert_eq!(put(&engine, 3, 0, 5_000), Err(EngineError::MemoryFull));
+    assert_eq!(engine.status().evicted, 0);
+    // What is retired leaves room, though it is freed in the background.
+    engine.retire(1);
+    for number in 0..full.unwrap() / 3 {
+        put(&engine, 2, 10_000 + number, 1_000).unwrap();
+    }
+    engine.close().unwrap();
+    engine.check();
+}
+
+#[test]
+fn a_cache_keeps_what_is_used() {
+    let options = SpaceOptions { max_memory: Some(2_000_000), evict: true, ..OPTIONS };
+    let engine = engine(None, options);
+    let used: Vec<u32> = (0..200).collect();
+    for number in 0..20_000 {
+        put(&engine, 1, number, 500).unwrap();
+        get(&engine, 1, used[number as usize % used.len()]);
+    }
+    engine.check();
+    assert!(engine.space_bytes(1) <= 2_000_000 + 2_048, "{} bytes", engine.space_bytes(1));
+    let evicted = engine.status().evicted;
+    assert!(evicted > 10_000, "{evicted} evicted");
+    let kept = used.iter().filter(|&&number| get(&engine, 1, number).is_some()).count();
+    assert!(kept >= 190, "{kept} of 200 keys in use are left");
+    let recent = (19_000..20_000).filter(|&number| get(&engine, 1, number).is_some()).count();
+    assert!(recent >= 700, "{recent} of the last 1,000 are left");
+    let left = (0..20_000).filter(|&number| get(&engine, 1, number).is_some()).count() as u64;
+    assert_eq!(left + evicted, 20_000);
+    assert_eq!(engine.tally(1, 0..16_384).keys, left as i64);
+    // What can never fit evicts nothing.
+    assert_eq!(put(&engine, 1, 0, 3_000_000), Err(EngineError::MemoryFull));
+    assert_eq!(engine.status().evicted, evicted);
+    // What is as large as many makes room for itself.
+    put(&engine, 1, 99_999, 1_000_000).unwrap();
+    assert!(engine.status().evicted > evicted + 500);
+    engine.check();
+}
+
+#[test]
+fn evicting_keeps_count_of_what_expires() {
+    let options = SpaceOptions { max_memory: Some(200_000), evict: true, ..OPTIONS };
+    let engine = engine(None, options);
+    for number in 0..5_000 {
+        let mut value = vec![0; 100];
+        if number % 2 == 0 {
+            value[0] = b'@';
+        }
+        put_value(&engine, 1, number, &value).unwrap();
+    }
+    let left = |even: bool| {
+        let numbers = (0..5_000).filter(|number| (number % 2 == 0) == even);
+        numbers.filter(|&number| get(&engine, 1, number).is_some()).count() as i64
+    };
+    let (expiring, others) = (left(true), left(false));
+    assert!(expiring > 0 && others > 0 && engine.status().evicted > 0);
+    let tally = engine.tally(1, 0..16_384);
+    assert_eq!(tally, Tally { keys: expiring + others, expiring });
+}
+
+#[test]
+fn eviction_in_a_space_of_one_partition_and_from_several_threads() {
+    let options =
+        SpaceOptions { partitions: 1, max_memory: Some(3_000_000), evict: true, ..OPTIONS };
+    let engine = engine(None, options);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let engine = &engine;
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(u64::from(thread));
+                for _ in 0..5_000 {
+                    let number = thread * 100_000 + random.u32(..4_000);
+                    put(engine, 1, number, 300 + random.usize(..300)).unwrap();
+                }
+            });
+        }
+    });
+    assert!(engine.status().evicted > 0);
+    engine.check();
+}
+
+#[test]
+fn turning_eviction_on_stamps_what_is_there() {
+    let engine = engine(None, OPTIONS);
+    (0..2_000).for_each(|number| drop(put(&engine, 1, number, 100).unwrap()));
+    let options = SpaceOptions { max_memory: Some(100_000), evict: true, ..OPTIONS };
+    engine.open_space(1, options).unwrap();
+    engine.check();
+    assert!((0..2_000).all(|number| get(&engine, 1, number) == Some(100)));
+    put(&engine, 1, 5_000, 100).unwrap();
+    assert!(engine.space_bytes(1) <= 100_000 + 1_024 || engine.status().evicted > 500);
+    engine.check();
+    engine.open_space(1, OPTIONS).unwrap();
+    let evicted = engine.status().evicted;
+    (0..2_000).for_each(|number| drop(put(&engine, 1, number, 80).unwrap()));
+    assert_eq!(engine.status().evicted, evicted, "and off again");
+    assert!((0..2_000).all(|number| get(&engine, 1, number) == Some(80)));
+    engine.check();
+}
+
+#[test]
+fn partitions_are_a_power_of_two_and_stay_as_they_are() {
+    let engine = engine(None, OPTIONS);
+    for partitions in [0, 3, 100, 16_385, u16::MAX] {
+        let options = SpaceOptions { partitions, ..OPTIONS };
+        assert!(matches!(engine.open_space(9, options), Err(EngineError::Io(_))));
+    }
+    let other = SpaceOptions { partitions: 32, ..OPTIONS };
+    assert!(matches!(engine.open_space(1, other), Err(EngineError::Io(_))));
+    assert_eq!(put(&engine, 9, 0, 1), Err(EngineError::NoSpace(9)));
+}
+
+#[test]
+fn a_retired_space_gives_its_memory_back() {
+    let engine = engine(None, OPTIONS);
+    engine.open_space(2, OPTIONS).unwrap();
+    (0..5_000).for_each(|number| drop(put(&engine, 1, number, 200).unwrap()));
+    put(&engine, 2, 0, 200).unwrap();
+    let left = engine.space_bytes(2);
+    engine.retire(1);
+    assert_eq!((engine.space_bytes(1), get(&engine, 1, 5)), (0, None));
+    engine.retire(1);
+    engine.close().unwrap();
+    assert_eq!(engine.status().memory_bytes, left, "closing waits for what is being freed");
+    engine.close().unwrap();
+    // Neither is the end: the engine has no files to have closed.
+    engine.retire(2);
+    engine.close().unwrap();
+    assert_eq!(engine.status().memory_bytes, 0);
+}
+
+/// A value due at `time_ms`.
+fn timed(time_ms: u64) -> Vec<u8> {
+    [&b"@"[..], &time_ms.to_be_bytes()].concat()
+}
+
+#[test]
+fn the_sweep_looks_only_where_something_may_be_due() {
+    let engine = engine(None, OPTIONS);
+    engine.open_space(2, OPTIONS).unwrap();
+    (0..10_000).for_each(|number| drop(put(&engine, 1, number, 10).unwrap()));
+    let due = |now, limit| {
+        let mut found = BTreeSet::new();
+        let looked = engine.due(now, limit, &mut |at, _| {
+            found.insert(at.key.to_vec());
+        });
+        (looked.unwrap(), found.len())
+    };
+    assert_eq!(due(u64::MAX, 100), (0, 0), "without expiries there is nothing to look at");
+    put_value(&engine, 2, 7, &timed(5_000)).unwrap();
+    assert_eq!(due(4_999, 100), (0, 0), "nothing is looked at before its time");
+    assert_eq!(due(5_000, 100), (1, 1));
+    assert_eq!(due(5_999, 100), (0, 0), "the caller has a second to remove it");
+    assert_eq!(due(6_000, 100), (1, 1), "then it is offered again");
+    remove(&engine, 2, 7);
+    assert_eq!(due(60_000, 100), (0, 0), "an empty slot has nothing to be looked at");
+    assert_eq!(due(60_000, 100), (0, 0));
+}
+
+#[test]
+fn the_sweep_goes_on_where_it_was_and_sees_what_comes_meanwhile() {
+    let engine = engine(None, SpaceOptions { partitions: 4, ..OPTIONS });
+    engine.open_space(2, OPTIONS).unwrap();
+    let slot = |number: u32| (key(number).0, 77u16);
+    let put_here = |number: u32, time_ms: u64| {
+        let (key, slot) = slot(number);
+        let value = timed(time_ms);
+        let at = Address { space: 1, slot, key: &key };
+        let put = Some(Parts { head: &value, body: &[] });
+        engine.submit(&[Op { at, put, tally: Tally { keys: 1, expiring: 1 } }]).unwrap();
+    };
+    (0..1_000).for_each(|number| put_here(number, 100));
+    (0..50).for_each(|number| drop(put_value(&engine, 2, number, &timed(100)).unwrap()));
+    let mut seen = BTreeSet::new();
+    let mut calls = 0;
+    loop {
+        let mut shown = 0;
+        let looked = engine.due(100, 30, &mut |at, _| {
+            assert!(seen.insert((at.space, at.key.to_vec())), "once in a round");
+            shown += 1;
+        });
+        assert_eq!(looked, Ok(shown), "everything here is due");
+        assert!(shown <= 31, "{shown} in a call for 30");
+        if shown == 0 {
+            break;
+        }
+        if calls < 20 {
+            // Comes while the round is inside the slot, some before and some behind it.
+            put_here(5_000 + calls, 200);
+        }
+        calls += 1;
+    }
+    assert!(seen.len() >= 1_050);
+    assert!(calls >= 35, "{calls} calls");
+    let mut later = BTreeSet::new();
+    while engine.due(1_000, 1_000, &mut |at, _| drop(later.insert(at.key.to_vec()))).unwrap() > 0 {}
+    let (first, last) = (slot(5_000).0.to_vec(), slot(5_019).0.to_vec());
+    assert_eq!(later.range(first..=last).count(), 20, "what came meanwhile is not forgotten");
+}
