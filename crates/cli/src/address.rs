@@ -163,6 +163,20 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// Whether the peer has not closed the connection. A closed unix socket shows only when it
+    /// is used.
+    pub(crate) fn is_open(&self) -> bool {
+        let Self::Tcp(stream) = self else { return true };
+        if stream.set_nonblocking(true).is_err() {
+            return false;
+        }
+        let open = match stream.peek(&mut [0]) {
+            Ok(got) => got > 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        stream.set_nonblocking(false).is_ok() && open
+    }
+
     /// Bounds every later wait for the peer.
     fn set_timeouts(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {

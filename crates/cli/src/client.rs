@@ -7,7 +7,7 @@
 use crate::address::{Address, Stream, lost};
 use crate::failure::Failure;
 use crate::reply::{ReadError, Reply};
-use clap::Args;
+use clap::{Arg, Args, Command};
 use std::io::{BufReader, Write as _};
 use std::time::Duration;
 
@@ -56,6 +56,15 @@ impl ConnectArgs {
     }
 }
 
+/// Takes the connection's options out of a command that starts or describes a node, and says so
+/// to whoever uses them there.
+pub(crate) fn without_connection(command: Command) -> Command {
+    ["addr", "keyspace", "timeout"].into_iter().fold(command, |command, name| {
+        let refuse = |_: &str| Err::<String, _>("this command talks to no node; see --listen");
+        command.arg(Arg::new(name).long(name).hide(true).value_parser(refuse))
+    })
+}
+
 /// A connection that speaks the Redis protocol.
 pub(crate) struct Connection {
     address: Address,
@@ -95,6 +104,11 @@ impl Connection {
                 Failure::new("protocol", message).hint("check --addr")
             }
         })
+    }
+
+    /// Whether the peer has not closed the connection, as far as can be told without asking.
+    pub(crate) fn is_open(&self) -> bool {
+        self.stream.get_ref().is_open()
     }
 
     /// Goes to a keyspace.

@@ -42,15 +42,24 @@ pub(crate) fn request(
     head.push_str("\r\n");
     head.push_str(&body.unwrap_or_default());
     stream.write_all(head.as_bytes()).map_err(|error| lost(address, &error))?;
-    let (status, body) =
-        answer(&mut BufReader::new(stream)).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => {
-                Failure::new("protocol", format!("{address} does not speak HTTP ({error})"))
-                    .hint("is it a Shoal node? check --addr")
-            }
-            _ => lost(address, &error),
-        })?;
+    let answer = answer(&mut BufReader::new(stream)).map_err(|error| broken(address, &error));
+    let (status, body) = answer?;
     decode(address, status, &body)
+}
+
+/// An answer that could not be read to its end.
+fn broken(address: &Address, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::InvalidData => {
+            Failure::new("protocol", format!("{address} does not speak HTTP ({error})"))
+                .hint("is it a Shoal node? check --addr")
+        }
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            Failure::new("connection_lost", format!("{address} broke off its answer"))
+                .hint("is it a Shoal node? check --addr, or look at the node's log")
+        }
+        _ => lost(address, error),
+    }
 }
 
 /// A failure from an error body, or the JSON of a good one; an empty body is null.
@@ -70,8 +79,11 @@ fn decode(address: &Address, status: u16, body: &[u8]) -> Result<Value, Failure>
         None => format!("{address} answered with HTTP status {status}"),
     };
     let failure = Failure::new(code, message);
+    let is = |name: &str| error[name].as_bool().unwrap_or_default();
     Err(match error["hint"].as_str() {
         Some(hint) => failure.hint(hint),
+        None if is("may_have_happened") => failure.hint("it may have been done all the same"),
+        None if is("retry_helps") => failure.hint("try again in a moment"),
         None if status == 404 => failure.hint("see `shoal keyspace list`"),
         None => failure,
     })
@@ -253,6 +265,9 @@ mod tests {
         let failure = decode(&address, 409, body.to_string().as_bytes()).unwrap_err();
         assert_eq!(failure, Failure::new("exists", "it exists").hint("drop"));
         assert_eq!(decode(&address, 500, b"oops").unwrap_err().code, "http");
+        let body = json!({ "error": { "code": "busy", "message": "m", "retry_helps": true } });
+        let failure = decode(&address, 503, body.to_string().as_bytes()).unwrap_err();
+        assert_eq!(failure.hint.as_deref(), Some("try again in a moment"));
     }
 
     #[test]

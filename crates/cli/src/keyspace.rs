@@ -64,20 +64,33 @@ impl std::str::FromStr for Sync {
     }
 }
 
+/// A database number, or none.
+#[derive(Clone, Copy, Debug)]
+struct Database(Option<u16>);
+
+impl std::str::FromStr for Database {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number @ 16..=1023) => Ok(Self(Some(number))),
+            _ if text == "none" => Ok(Self(None)),
+            _ => Err("write a number from 16 to 1023, or none".to_owned()),
+        }
+    }
+}
+
 /// `shoal keyspace create`.
 #[derive(Args, Debug)]
 pub(crate) struct Create {
     /// Its name
     name: String,
-    /// Where its values live
+    /// Where its values live [default: disk]
     #[arg(long, value_enum)]
-    engine: Engine,
+    engine: Option<Engine>,
     /// Into how many partitions it is divided; a power of two [default: 256]
     #[arg(long, value_name = "P")]
     partitions: Option<u32>,
-    /// Bind a database number (16 to 1023), so that `SELECT N` reaches it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=1023))]
-    db: Option<u32>,
     #[command(flatten)]
     options: Options,
 }
@@ -94,6 +107,9 @@ struct Options {
     /// The most memory its keys and values may take, such as 512MiB; 0 for no limit
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     max_memory: Option<u64>,
+    /// Bind a database number (16 to 1023), so that `SELECT N` reaches it; `none` takes it back
+    #[arg(long, value_name = "N")]
+    db: Option<Database>,
     /// What happens at that limit
     #[arg(long, value_enum, value_name = "POLICY")]
     eviction: Option<Eviction>,
@@ -171,6 +187,9 @@ impl Options {
             let bytes = if bytes == 0 { Value::Null } else { json!(bytes) };
             body.insert("max_memory".to_owned(), bytes);
         }
+        if let Some(Database(number)) = self.db {
+            body.insert("db".to_owned(), json!(number));
+        }
         if let Some(eviction) = self.eviction {
             let word = match eviction {
                 Eviction::None => "none",
@@ -185,16 +204,15 @@ impl Options {
 impl Create {
     fn body(&self) -> Value {
         let mut body = self.options.body();
-        let engine = match self.engine {
-            Engine::Disk => "disk",
-            Engine::Memory => "memory",
-        };
-        body.insert("engine".to_owned(), json!(engine));
+        if let Some(engine) = self.engine {
+            let word = match engine {
+                Engine::Disk => "disk",
+                Engine::Memory => "memory",
+            };
+            body.insert("engine".to_owned(), json!(word));
+        }
         if let Some(partitions) = self.partitions {
             body.insert("partitions".to_owned(), json!(partitions));
-        }
-        if let Some(db) = self.db {
-            body.insert("db".to_owned(), json!(db));
         }
         Value::Object(body)
     }
@@ -260,8 +278,9 @@ impl Alter {
     fn run(&self, connect: &ConnectArgs, out: &Output) -> Result<(), Failure> {
         let body = self.options.body();
         if body.is_empty() {
-            return Err(Failure::usage("nothing to change")
-                .hint("give at least one of --sync, --default-ttl, --max-memory, --eviction"));
+            return Err(Failure::usage("nothing to change").hint(
+                "give at least one of --sync, --default-ttl, --max-memory, --eviction, --db",
+            ));
         }
         let path = path_of(&self.name);
         let keyspace = connect.admin("PATCH", &path, Some(&Value::Object(body)))?;
@@ -303,7 +322,8 @@ impl Drop {
 impl Compact {
     /// Has the node rewrite its files without what was overwritten, deleted or expired.
     pub(crate) fn run(&self, connect: &ConnectArgs, out: &Output) -> Result<Outcome, Failure> {
-        let answer = connect.admin("POST", "/v1/compact", None)?;
+        // It takes as long as it takes; the node answers when it is done.
+        let answer = http::request(&connect.addr, None, "POST", "/v1/compact", None)?;
         let answer = if answer.is_null() { json!({ "compacted": true }) } else { answer };
         out.either(&answer, "compacted")?;
         Ok(Outcome::Done)
@@ -359,6 +379,7 @@ mod tests {
 
     #[test]
     fn only_what_was_said_is_sent() {
+        assert_eq!(created("").unwrap(), json!({}));
         assert_eq!(created("--engine disk").unwrap(), json!({ "engine": "disk" }));
         let all = "--engine memory --partitions 64 --default-ttl 5m --sync interval:100 \
                    --max-memory 1GiB --eviction lru --db 16";
@@ -367,17 +388,17 @@ mod tests {
             "sync": "interval:100", "max_memory": 1_073_741_824, "eviction": "lru", "db": 16,
         });
         assert_eq!(created(all).unwrap(), expected);
-        let taken_back = created("--engine disk --default-ttl 0s --max-memory 0").unwrap();
+        let taken_back =
+            created("--engine disk --default-ttl 0s --max-memory 0 --db none").unwrap();
         assert_eq!(
             taken_back,
-            json!({ "engine": "disk", "default_ttl_ms": null, "max_memory": null })
+            json!({ "engine": "disk", "default_ttl_ms": null, "max_memory": null, "db": null })
         );
     }
 
     #[test]
     fn bad_options_are_refused_here() {
         for options in [
-            "",
             "--engine tape",
             "--engine disk --sync sometimes",
             "--engine disk --sync interval:0",

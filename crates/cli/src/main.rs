@@ -11,6 +11,7 @@
 mod address;
 mod bench;
 mod client;
+mod completions;
 mod data;
 mod failure;
 mod http;
@@ -18,10 +19,12 @@ mod keyspace;
 mod output;
 mod reply;
 mod scan;
+mod serve;
+mod shell;
 mod table;
 mod units;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use client::ConnectArgs;
 use failure::{Failure, Outcome};
 use output::Output;
@@ -49,6 +52,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Start a node
+    Serve(serve::Serve),
     /// Print the value of a key
     Get(data::Get),
     /// Store a value
@@ -78,8 +83,15 @@ enum Command {
     Keyspace(keyspace::Keyspace),
     /// Have the node reclaim disk space now
     Compact(keyspace::Compact),
+    /// Type commands, with history, completion and help
+    Shell(shell::Shell),
     /// Measure a node, or a Redis server
     Bench(bench::Bench),
+    /// Check or show a node's settings
+    #[command(subcommand)]
+    Config(serve::Config),
+    /// Print a script that completes this command line
+    Completions(completions::Completions),
 }
 
 fn main() -> ExitCode {
@@ -97,6 +109,7 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, connect: &ConnectArgs, out: &Output) -> Result<Outcome, Failure> {
     match command {
+        Command::Serve(args) => args.run(out),
         Command::Get(args) => args.run(connect, out),
         Command::Set(args) => args.run(connect, out),
         Command::Del(args) => args.run_del(connect, out),
@@ -111,14 +124,16 @@ fn run(command: &Command, connect: &ConnectArgs, out: &Output) -> Result<Outcome
         Command::Info(args) => args.run(connect, out),
         Command::Keyspace(command) => command.run(connect, out),
         Command::Compact(args) => args.run(connect, out),
+        Command::Shell(args) => args.run(connect, out),
         Command::Bench(args) => args.run(connect, out),
+        Command::Config(command) => command.run(out),
+        Command::Completions(args) => args.run(Cli::command(), out),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn options_are_consistent() {

@@ -14,7 +14,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     run(pattern, text, false)
 }
 
-/// Like [`matches`], with ASCII letters equal in either case.
+/// Like [`matches()`], with ASCII letters equal in either case.
 #[must_use]
 pub fn matches_nocase(pattern: &[u8], text: &[u8]) -> bool {
     run(pattern, text, true)

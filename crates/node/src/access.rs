@@ -83,6 +83,12 @@ impl<'n> Access<'n> {
         self.node
     }
 
+    /// Whether this runs inside [`Access::transaction`].
+    #[must_use]
+    pub const fn in_transaction(&self) -> bool {
+        self.staged.is_some()
+    }
+
     /// Whether `target` names a keyspace, or a database that its first write would make.
     #[must_use]
     pub fn exists(&self, target: &Target) -> bool {

@@ -10,13 +10,41 @@ use shoal_core::Version;
 use shoal_core::clock::{Bounds, CEILING_STEP_MS, Ceiling, ClockError, NO_SKEW_BOUND, Stamp};
 use shoal_core::version::Millis;
 use shoal_storage::directory::Ceiling as Kept;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::refusal::{Code, Refusal};
 
+/// Where a node's time comes from: the system's clock, or a test's hand.
+#[derive(Clone)]
+pub struct TimeSource(Arc<dyn Fn() -> Millis + Send + Sync>);
+
+impl TimeSource {
+    /// The system's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(|| {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+        })
+    }
+
+    /// Whatever `now` says, in milliseconds since the Unix epoch.
+    pub fn new(now: impl Fn() -> Millis + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+}
+
+impl std::fmt::Debug for TimeSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TimeSource")
+    }
+}
+
 /// Stamps writes.
 pub(crate) struct NodeClock {
+    time: TimeSource,
     last: AtomicU64,
     ceiling: AtomicU64,
     node: NodeId,
@@ -25,9 +53,10 @@ pub(crate) struct NodeClock {
 
 impl NodeClock {
     /// The clock of `node`, which starts where the ceiling on record ends.
-    pub(crate) fn new(node: NodeId, kept: Kept) -> Self {
+    pub(crate) fn new(node: NodeId, kept: Kept, time: TimeSource) -> Self {
         let ceiling = Ceiling(kept.value());
         Self {
+            time,
             last: AtomicU64::new(ceiling.restart().0),
             ceiling: AtomicU64::new(ceiling.0),
             node,
@@ -39,11 +68,9 @@ impl NodeClock {
         self.node
     }
 
-    /// The system's time, in milliseconds since the Unix epoch.
-    #[expect(clippy::unused_self, reason = "one place for the node's time")]
+    /// Physical time, in milliseconds since the Unix epoch.
     pub(crate) fn physical_ms(&self) -> Millis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+        (self.time.0)()
     }
 
     /// A version greater than every one given out before.

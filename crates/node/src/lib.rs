@@ -24,6 +24,7 @@ mod sweep;
 mod transaction;
 
 pub use access::{Access, EVENT_SKEW_MS, MAX_KEY, removed};
+pub use clock::TimeSource;
 pub use node::{KeyspaceInfo, Node, NodeConfig, NodeStatus, StartError};
 pub use refusal::{Code, Halt, Refusal, Row};
 pub use request::{Answer, Request, Sink, Target, Updated};

@@ -5,7 +5,7 @@
 
 use crate::access::Access;
 use crate::catalogue::{Catalogue, Engines, sorted};
-use crate::clock::NodeClock;
+use crate::clock::{NodeClock, TimeSource};
 use crate::keyspace::Keyspace;
 use crate::refusal::{Code, Refusal};
 use crate::request::Target;
@@ -52,6 +52,8 @@ pub struct NodeConfig {
     pub min_free: Option<u64>,
     /// The node's name in the map; only a new directory takes it.
     pub name: String,
+    /// Where its time comes from.
+    pub time: TimeSource,
 }
 
 impl Default for NodeConfig {
@@ -63,6 +65,7 @@ impl Default for NodeConfig {
             max_value_bytes: 8 << 20,
             min_free: None,
             name: "n1".to_owned(),
+            time: TimeSource::system(),
         }
     }
 }
@@ -165,7 +168,8 @@ impl Node {
         rules.install(&map);
         let engines = open_engines(&config, &directory, &rules)?;
         let catalogue = Catalogue::open(Box::new(store), engines, Arc::clone(&rules))?;
-        let clock = NodeClock::new(NodeId(identity.node_id), directory.ceiling(CEILING)?);
+        let (kept, time) = (directory.ceiling(CEILING)?, config.time.clone());
+        let clock = NodeClock::new(NodeId(identity.node_id), kept, time);
         clock.raise(clock.physical_ms())?;
         let node = Arc::new(Self {
             config,

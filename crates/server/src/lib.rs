@@ -17,5 +17,6 @@ pub mod connection;
 pub mod resp;
 pub mod http;
 pub mod metrics;
+pub mod docs;
 
 pub use boot::{BootError, Running, Server, run};

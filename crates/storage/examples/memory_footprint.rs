@@ -65,9 +65,10 @@ fn resident() -> Result<u64, Box<dyn std::error::Error>> {
     Ok(kibibytes.parse::<u64>()? * 1_024)
 }
 
-/// Bytes handed out by the allocator.
+/// Bytes this thread has from the allocator.
 fn allocated() -> Result<u64, Box<dyn std::error::Error>> {
-    tikv_jemalloc_ctl::epoch::advance().map_err(|error| error.to_string())?;
-    let bytes = tikv_jemalloc_ctl::stats::allocated::read().map_err(|error| error.to_string())?;
-    Ok(u64::try_from(bytes)?)
+    let taken = tikv_jemalloc_ctl::thread::allocatedp::read().map_err(|error| error.to_string())?;
+    let given =
+        tikv_jemalloc_ctl::thread::deallocatedp::read().map_err(|error| error.to_string())?;
+    Ok(taken.get() - given.get())
 }

@@ -121,10 +121,7 @@ impl DataDirectory {
     ///
     /// # Errors
     /// The directory is refused, by name.
-    pub fn open(
-        path: &Path,
-        fresh: impl FnOnce() -> (u128, u32),
-    ) -> Result<Self, DirectoryError> {
+    pub fn open(path: &Path, fresh: impl FnOnce() -> (u128, u32)) -> Result<Self, DirectoryError> {
         make(path)?;
         let lock = lock(path)?;
         let (cluster_id, node_id, before) = match read_identity(path)? {
@@ -397,9 +394,7 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, DirectoryError> {
 }
 
 fn sync_dir(dir: &Path) -> Result<(), DirectoryError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|error| io_error("syncing", dir, error))
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| io_error("syncing", dir, error))
 }
 
 fn io_error(doing: &'static str, path: &Path, error: io::Error) -> DirectoryError {
@@ -489,10 +484,8 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             fs::write(&file, &bad).unwrap();
             let refused = open(&path).expect_err("a flipped bit");
-            let named = matches!(
-                refused,
-                DirectoryError::Damaged { .. } | DirectoryError::Newer { .. }
-            );
+            let named =
+                matches!(refused, DirectoryError::Damaged { .. } | DirectoryError::Newer { .. });
             assert!(named, "bit {bit}: {refused}");
             assert_eq!(fs::read(&file).unwrap(), bad, "a refused directory is not touched");
         }

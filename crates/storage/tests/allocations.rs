@@ -1,4 +1,5 @@
 //! What the memory engine asks of the allocator, byte by byte, as the allocator tells it.
+#![allow(clippy::unwrap_used, reason = "to fail is how a test answers")]
 
 use shoal_storage::engine::{Engine, Upkeep};
 use shoal_storage::memory::{MemoryEngine, MemoryOptions};
@@ -72,18 +73,17 @@ fn reads_and_overwrites_allocate_nothing_and_other_lengths_once() {
 #[test]
 fn what_is_counted_is_what_was_allocated() {
     let engine = engine(false);
-    tikv_jemalloc_ctl::epoch::advance().unwrap();
+    let body = vec![5; 70_000];
     let counter = tikv_jemalloc_ctl::thread::allocatedp::read().unwrap();
     let freed = tikv_jemalloc_ctl::thread::deallocatedp::read().unwrap();
     let before = counter.get() - freed.get();
-    let body = vec![5; 70_000];
     for number in 0..20_000u32 {
         let len = if number % 100 == 0 { number as usize * 3 } else { number as usize % 500 };
         put(&engine, &number.to_be_bytes(), &body[..len]);
         if number % 3 == 0 {
             put(&engine, &number.to_be_bytes(), &body[..len / 2]);
         }
+        let held = counter.get() - freed.get() - before;
+        assert_eq!(engine.status().memory_bytes, held, "after key {number}");
     }
-    let held = counter.get() - freed.get() - before;
-    assert_eq!(engine.status().memory_bytes, held);
 }

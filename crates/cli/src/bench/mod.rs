@@ -283,46 +283,4 @@ fn show_progress(bar: Option<&ProgressBar>, shared: &Shared<'_>, plan: &Plan) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        bench: Bench,
-        #[command(flatten)]
-        connect: ConnectArgs,
-    }
-
-    fn plan(options: &str) -> Plan {
-        let words = std::iter::once("bench").chain(options.split_whitespace());
-        let line = Line::try_parse_from(words).unwrap();
-        line.bench.plan(&line.connect)
-    }
-
-    #[test]
-    fn loading_fills_every_key_once() {
-        let plan = plan("--load 5k --value-size 1KiB");
-        assert_eq!((plan.count, plan.workload.keys), (Some(5_000), 5_000));
-        assert_eq!(plan.workload.distribution, Distribution::Sequential);
-        assert_eq!((plan.workload.op, plan.pipeline), (Op::Set, 32));
-        assert_eq!(plan.warm_up, Duration::ZERO);
-    }
-
-    #[test]
-    fn counters_have_their_own_keys() {
-        assert_eq!(plan("--op incr").workload.prefix, "counter:");
-        assert_eq!(plan("--op incr --key-prefix key:").workload.prefix, "key:");
-        assert_eq!(plan("--op get --threads 9 --clients 4").threads, 4);
-    }
-
-    #[test]
-    fn value_sizes() {
-        assert_eq!(value_size("10..1KiB"), Ok(10..=1024));
-        assert_eq!(value_size("0"), Ok(0..=0));
-        for text in ["9..3", "x", "1..", "1GiB"] {
-            assert!(value_size(text).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

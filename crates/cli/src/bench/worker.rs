@@ -13,7 +13,7 @@ use super::workload::{Generator, Kind, Workload};
 use crate::address::Stream;
 use crate::failure::Failure;
 use hdrhistogram::Histogram;
-use mio::event::Source as _;
+use mio::event::{Event, Source as _};
 use mio::{Events, Interest, Poll, Token};
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -148,7 +148,7 @@ pub(crate) fn run(shared: &Shared<'_>, streams: Vec<Stream>, seed: u64) -> Resul
         }
         for event in &events {
             if let Some(lane) = lanes.get_mut(event.token().0) {
-                thread.ready(lane, &poll, event.is_writable())?;
+                thread.ready(lane, &poll, event)?;
             }
         }
         heard = Instant::now();
@@ -253,8 +253,10 @@ impl Thread<'_> {
         lane.flush(poll).map_err(|error| broken_off(&error))
     }
 
-    fn ready(&mut self, lane: &mut Lane, poll: &Poll, writable: bool) -> Result<(), Failure> {
-        if writable && lane.blocked {
+    fn ready(&mut self, lane: &mut Lane, poll: &Poll, event: &Event) -> Result<(), Failure> {
+        // An end that came together with bytes raises no edge of its own.
+        let ended = event.is_read_closed();
+        if event.is_writable() && lane.blocked {
             lane.flush(poll).map_err(|error| broken_off(&error))?;
         }
         loop {
@@ -268,13 +270,15 @@ impl Thread<'_> {
             };
             let now = Instant::now();
             self.take_replies(lane, got, now)?;
+            let mut drained = got < self.buffer.len();
             if lane.answered == lane.kinds.len() {
                 self.busy -= 1;
+                self.next_batch(lane, poll, now)?;
                 // Nothing more can have come: the next replies answer the next batch.
-                return self.next_batch(lane, poll, now);
+                drained = true;
             }
-            if got < self.buffer.len() {
-                // The socket was drained; the next bytes raise a new edge.
+            if drained && !ended {
+                // The next bytes raise a new edge.
                 return Ok(());
             }
         }

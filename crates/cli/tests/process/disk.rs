@@ -2,14 +2,15 @@
 //!
 //! A write, a change of length, a new or removed name is *pending* until a sync of its file or of
 //! its folder that began later has ended. At a cut every pending change by itself is kept, lost,
-//! or (a write) torn at sectors, whatever became of those before it.
+//! or (a write) torn at sectors, whatever became of those before it. A rename happens as a whole
+//! or not at all.
 //!
 //! Holds: this is the least that POSIX promises. Real file systems keep more (ext4 orders names;
 //! a rename is found after a create), so what survives here survives there.
 
 use crate::trace::{Change, Trace};
 use fastrand::Rng;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -230,22 +231,27 @@ impl<'t> Disk<'t> {
     fn rename_in(&mut self, from: Option<&str>, to: Option<(&str, Node)>) {
         let from = from.map(|path| self.split(path));
         let to = to.map(|(path, node)| (self.split(path), node));
-        let folder = match (from, to) {
-            (Some((from, _)), Some(((to, _), _))) => {
-                assert_eq!(from, to, "a rename from folder to folder is not in the model");
-                from
+        let removed = from.map(|(folder, name)| (folder, name.to_owned()));
+        let added = to.map(|((folder, name), node)| (folder, (name.to_owned(), node)));
+        let event = self.at;
+        let mut namings = Vec::new();
+        match (removed, added) {
+            (Some((old, removed)), Some((new, added))) if old == new => {
+                namings.push((old, Naming { event, removed: Some(removed), added: Some(added) }));
             }
-            (Some((folder, _)), None) | (None, Some(((folder, _), _))) => folder,
-            (None, None) => return,
-        };
-        let naming = Naming {
-            event: self.at,
-            removed: from.map(|(_, name)| name.to_owned()),
-            added: to.map(|((_, name), node)| (name.to_owned(), node)),
-        };
-        let folder = &mut self.folders[folder];
-        naming.apply(&mut folder.live);
-        folder.pending.push(naming);
+            (removed, added) => {
+                let removed = removed
+                    .map(|(old, name)| (old, Naming { event, removed: Some(name), added: None }));
+                let added = added
+                    .map(|(new, added)| (new, Naming { event, removed: None, added: Some(added) }));
+                namings.extend(removed.into_iter().chain(added));
+            }
+        }
+        for (folder, naming) in namings {
+            let folder = &mut self.folders[folder];
+            naming.apply(&mut folder.live);
+            folder.pending.push(naming);
+        }
     }
 
     /// What was pending when the sync began is safe.
@@ -259,10 +265,18 @@ impl<'t> Disk<'t> {
                 }
             }
             Some(Node::Folder(folder)) => {
-                let folder = &mut self.folders[*folder];
-                let later = folder.pending.partition_point(|naming| naming.event < begun);
-                for naming in folder.pending.drain(..later) {
-                    naming.apply(&mut folder.durable);
+                let pending = &self.folders[*folder].pending;
+                let events = pending.iter().map(|naming| naming.event);
+                let safe: HashSet<usize> = events.filter(|event| *event < begun).collect();
+                // In other folders too: the other half of a rename.
+                for folder in &mut self.folders {
+                    folder.pending.retain(|naming| {
+                        let safe = safe.contains(&naming.event);
+                        if safe {
+                            naming.apply(&mut folder.durable);
+                        }
+                        !safe
+                    });
                 }
             }
             None => {}
@@ -271,23 +285,31 @@ impl<'t> Disk<'t> {
 
     /// Writes what a loss of power now could leave into an empty folder.
     pub(crate) fn cut(&self, mood: Mood, rng: &mut Rng, into: &Path) {
-        self.store_folder(0, mood, rng, into);
+        let pending = self.folders.iter().flat_map(|folder| &folder.pending);
+        let events: BTreeSet<usize> = pending.map(|naming| naming.event).collect();
+        let kept = events.into_iter().filter(|_| mood.keeps(rng)).collect();
+        self.store_folder(0, &kept, mood, rng, into);
     }
 
-    fn store_folder(&self, folder: usize, mood: Mood, rng: &mut Rng, into: &Path) {
+    fn store_folder(
+        &self,
+        folder: usize,
+        kept: &HashSet<usize>,
+        mood: Mood,
+        rng: &mut Rng,
+        into: &Path,
+    ) {
         fs::create_dir_all(into).expect("a folder of the image");
         fs::set_permissions(into, fs::Permissions::from_mode(0o700)).expect("its mode");
         let folder = &self.folders[folder];
         let mut names = folder.durable.clone();
-        for naming in &folder.pending {
-            if mood.keeps(rng) {
-                naming.apply(&mut names);
-            }
+        for naming in folder.pending.iter().filter(|naming| kept.contains(&naming.event)) {
+            naming.apply(&mut names);
         }
         for (name, node) in names {
             let path = into.join(&name);
             match node {
-                Node::Folder(folder) => self.store_folder(folder, mood, rng, &path),
+                Node::Folder(folder) => self.store_folder(folder, kept, mood, rng, &path),
                 Node::File(file) => self.content_after(file, mood, rng).store(&path),
             }
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A folder under `target/tmp`.
@@ -17,6 +18,25 @@ impl Folder {
         fs::create_dir_all(&path).expect("a folder for the test");
         // Names in traces are compared as text, so there must be one name only.
         Self(path.canonicalize().expect("the folder was just made"))
+    }
+
+    /// A new one in memory where the machine has room there, else on the disk. For images of
+    /// disks, which need no disk of their own.
+    pub(crate) fn in_memory(name: &str) -> Self {
+        /// In KiB, as `df` counts.
+        const ROOM: u64 = 4 << 20;
+        let memory = Path::new("/dev/shm");
+        let free = Command::new("df").args(["-k", "--output=avail"]).arg(memory).output();
+        let free = free.ok().and_then(|output| {
+            String::from_utf8_lossy(&output.stdout).lines().last()?.trim().parse::<u64>().ok()
+        });
+        if free.is_some_and(|free| free >= ROOM) {
+            let path = memory.join(format!("shoal-{name}-{}", std::process::id()));
+            if fs::create_dir(&path).is_ok() {
+                return Self(path);
+            }
+        }
+        Self::new(name)
     }
 
     /// Where it is.

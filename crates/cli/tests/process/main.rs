@@ -29,5 +29,8 @@ mod disk;
 mod shim;
 mod trace;
 
+mod damage;
+mod differential;
+mod disk_full;
 mod kill;
 mod power_cut;

@@ -142,12 +142,14 @@ impl Node {
         }
     }
 
-    /// A real Redis without persistence; `None` where there is none.
+    /// A real Redis without persistence, whose longest value is Shoal's; `None` where there is
+    /// none.
     pub(crate) fn redis(folder: &Path) -> Option<Self> {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let port = free.expect("a free port").port();
         let process = Command::new("redis-server")
-            .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port"])
+            .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
+            .args(["--proto-max-bulk-len", "8mb", "--port"])
             .arg(port.to_string())
             .current_dir(folder)
             .stdin(Stdio::null())

@@ -24,6 +24,9 @@ const GROUPS: usize = 10;
 const LONGEST_VALUE: usize = 30_000;
 /// Operations of each worker between a start and the end that follows it.
 const OPERATIONS: u64 = 500;
+/// Values written once in every life, and the bytes of each: more than the write buffer of a node
+/// with so little memory holds, so that checkpoints happen in the recording.
+const FILL: (usize, usize) = (160, 65_536);
 /// As many nodes at a time as the smallest machine has processors.
 const CHECKERS: usize = 2;
 /// After so many losses the rest would teach nothing.
@@ -64,9 +67,16 @@ impl Run {
             let mut threads = Vec::new();
             for worker in &mut self.workers {
                 let (mut rng, trace) = (rng.fork(), &trace);
+                let fills = threads.is_empty();
                 threads.push(scope.spawn(move || {
-                    let until = worker.acknowledged + OPERATIONS;
-                    worker.work(&node.address, shared, &mut rng, &|| length(trace), until)
+                    let mark = || length(trace);
+                    let until = worker.acknowledged + OPERATIONS / 2;
+                    worker.work(&node.address, shared, &mut rng, &mark, until)?;
+                    if fills {
+                        worker.fill(&node.address, FILL, &mut rng, &mark)?;
+                    }
+                    let until = worker.acknowledged + OPERATIONS / 2;
+                    worker.work(&node.address, shared, &mut rng, &mark, until)
                 }));
             }
             for thread in threads {
@@ -161,6 +171,7 @@ fn try_images(run: &Run, trace: &Trace, images: usize, rng: &mut Rng) -> Vec<Str
     let cuts = choose_cuts(trace, images, rng);
     let root = fs::metadata(run.world()).expect("the world of the run").ino();
     let losses = Mutex::new(Vec::new());
+    let folder = Folder::in_memory(&format!("images-{}", rng.u32(..)));
     let (send, receive) = sync_channel::<Image>(CHECKERS);
     let receive = Mutex::new(receive);
     std::thread::scope(|scope| {
@@ -174,7 +185,7 @@ fn try_images(run: &Run, trace: &Trace, images: usize, rng: &mut Rng) -> Vec<Str
             }
             disk.advance(count);
             let (mood, mut rng) = (Mood::any(rng), rng.fork());
-            let world = run.folder.path().join(format!("image-{number}"));
+            let world = folder.path().join(format!("image-{number}"));
             disk.cut(mood, &mut rng, &world);
             let cut = trace.events[count - 1].end;
             let what = format!("image {number}, after change {count}, {mood:?}");

@@ -68,12 +68,13 @@ fn parse(bytes: &[u8], at: usize, root: &str) -> Option<(Change, usize)> {
     let (node, offset, length, data) = (eight(16), eight(24), eight(32), eight(40) as usize);
     let data_at = at + HEAD + path + other;
     let end = data_at + data;
+    // `None` for a name that is cut off, and for one that the change does not have.
     let name = |from: usize, length: usize| {
-        let name = String::from_utf8_lossy(bytes.get(from..from + length)?).into_owned();
+        let name = bytes.get(from..from + length).filter(|name| !name.is_empty())?;
+        let name = String::from_utf8_lossy(name).into_owned();
         Some(name.strip_prefix(root).expect("only names below the root are recorded").to_owned())
     };
-    let path = name(at + HEAD, path).filter(|_| path > 0);
-    let other = name(at + HEAD + four(4) as usize, other).filter(|_| other > 0);
+    let (path, other) = (name(at + HEAD, path), name(at + HEAD + path, other));
     bytes.get(data_at..end)?;
     let change = match four(0) {
         1 => Change::Create { path: path?, node },

@@ -25,6 +25,8 @@ const DATABASES: usize = 16;
 pub(crate) struct Worker {
     number: usize,
     groups: Vec<Group>,
+    /// Groups of one key each, with values that are there to fill buffers.
+    ballast: Vec<Group>,
     serial: u64,
     longest_value: usize,
     /// Operations that were acknowledged.
@@ -63,10 +65,18 @@ impl Worker {
                 (0..PLACES).map(|place| format!("w{number}:g{group}:{place}").into()).collect(),
             )
         });
-        Self { number, groups: groups.collect(), serial: 0, longest_value, acknowledged: 0 }
+        Self {
+            number,
+            groups: groups.collect(),
+            ballast: Vec::new(),
+            serial: 0,
+            longest_value,
+            acknowledged: 0,
+        }
     }
 
-    fn database(&self) -> usize {
+    /// The number of the database that its keys are in.
+    pub(crate) fn database(&self) -> usize {
         (self.number + 1) % DATABASES
     }
 
@@ -102,6 +112,34 @@ impl Worker {
                 // The connection is gone, which is what this is about.
                 Err(_) => return Ok(()),
             }
+        }
+        Ok(())
+    }
+
+    /// Writes `count` values of `bytes` each under keys of their own, old values going. That is
+    /// more than a node's buffers hold, if the caller wants checkpoints to happen.
+    pub(crate) fn fill(
+        &mut self,
+        address: &str,
+        (count, bytes): (usize, usize),
+        rng: &mut fastrand::Rng,
+        mark: &dyn Fn() -> Mark,
+    ) -> Result<(), String> {
+        let failed = |error: io::Error| format!("worker {}: {error}", self.number);
+        let mut client = self.connect(address).map_err(failed)?;
+        for place in self.ballast.len()..count {
+            self.ballast.push(Group::new(vec![format!("w{}:fill:{place}", self.number).into()]));
+        }
+        for group in &mut self.ballast[..count] {
+            let value: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(bytes).collect();
+            let held = Held { value: value.clone(), expires_ms: None };
+            group.send(Shape::from([(0, held)]), mark());
+            let reply = client.ask(&[b"SET", &group.keys[0][..], &value]);
+            let reply = reply.map_err(|error| error.to_string())?;
+            if reply != Reply::ok() {
+                return Err(format!("worker {}: SET answered {reply:?}", self.number));
+            }
+            group.acknowledge(mark());
         }
         Ok(())
     }
@@ -210,7 +248,7 @@ impl Worker {
         let mut client = self.connect(address).map_err(failed)?;
         let mut shapes = Vec::new();
         let (mut least, mut most) = (0, self.groups.len() as i64);
-        for group in &self.groups {
+        for group in self.groups.iter().chain(&self.ballast) {
             let (found, looked) = look(&mut client, &group.keys).map_err(failed)?;
             let shape = group.judge(&found, looked, cut).map_err(told)?;
             let lasts =
@@ -228,16 +266,24 @@ impl Worker {
         Ok(shapes)
     }
 
+    /// What every key should hold now that all is acknowledged, and under which keys.
+    pub(crate) fn everything(&self) -> impl Iterator<Item = (&[u8], Option<&Held>)> {
+        self.groups.iter().chain(&self.ballast).flat_map(|group| {
+            let keys = group.keys.iter().enumerate();
+            keys.map(|(place, key)| (&key[..], group.last().get(&place)))
+        })
+    }
+
     /// Begins anew with what was found.
     pub(crate) fn restart(&mut self, shapes: Vec<Shape>) {
-        for (group, shape) in self.groups.iter_mut().zip(shapes) {
+        for (group, shape) in self.groups.iter_mut().chain(&mut self.ballast).zip(shapes) {
             group.restart(shape);
         }
     }
 
     /// Goes on with what was found, the past remaining known.
     pub(crate) fn observe(&mut self, shapes: Vec<Shape>, mark: Mark) {
-        for (group, shape) in self.groups.iter_mut().zip(shapes) {
+        for (group, shape) in self.groups.iter_mut().chain(&mut self.ballast).zip(shapes) {
             group.observe(shape, mark);
         }
     }

@@ -34,6 +34,18 @@ fn sums_print_as_people_wrote_them() {
     }
 }
 
+/// What lies below all the bits that are looked at still decides a tie. Sums as Redis gives them.
+#[test]
+fn a_difference_that_falls_just_beside_a_tie_goes_to_the_right_side() {
+    for (delta, sum) in [
+        ("-9223372036854775809", "340282366920938463444927863358058659840"),
+        ("-9223372036854775808", "340282366920938463463374607431768211456"),
+        ("-9223372036854775807", "340282366920938463463374607431768211456"),
+    ] {
+        assert_eq!(add(b"0x1p128", delta.as_bytes()).as_deref(), Ok(sum), "{delta}");
+    }
+}
+
 #[test]
 fn long_texts_and_far_exponents_cost_little_and_are_refused() {
     let nines = "9".repeat(MAX_TEXT - 1);

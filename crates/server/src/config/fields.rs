@@ -103,8 +103,8 @@ settings! {
     memory_limit "--memory-limit" "SHOAL_MEMORY_LIMIT" "SIZE" Found("a quarter of the machine's memory"),
         "64MiB or more",
         "The most memory for caches, buffers, tables and pending writes together.";
-    min_free "--min-free" "SHOAL_MIN_FREE" "SIZE" Text("256MiB"),
-        "0 or more",
+    min_free "--min-free" "SHOAL_MIN_FREE" "SIZE" Text("auto"),
+        "a size, or `auto` for a share of the file system",
         "Below this much free space in the data directory's file system writes are refused `disk_full`; removals are still taken.";
     max_value "--max-value" "SHOAL_MAX_VALUE" "SIZE" Text("8MiB"),
         "1KiB to 512MiB",

@@ -83,6 +83,16 @@ impl Shared {
         self.addresses.iter().find_map(port).unwrap_or(0)
     }
 
+    /// The host of the first TCP address, as it was given; empty if the server listens on none.
+    #[must_use]
+    pub fn tcp_host(&self) -> String {
+        let host = |address: &ListenAddress| match address {
+            ListenAddress::Tcp(address) => Some(address.ip().to_string()),
+            ListenAddress::Unix(_) => None,
+        };
+        self.addresses.iter().find_map(host).unwrap_or_default()
+    }
+
     /// How many ordinary clients may be connected at a time. A tenth of all connections is kept
     /// for administration over HTTP.
     #[must_use]

@@ -36,6 +36,10 @@ pub(crate) async fn serve<S>(
         End::Closed | End::Stopping => {
             tracing::debug!(client = client.id, ?end, "a connection ended");
         }
+        End::Failed(error) => {
+            // A peer that resets its connection is its own business.
+            tracing::debug!(client = client.id, %error, "a connection failed");
+        }
         End::Unserved(why) => {
             tracing::info!(client = client.id, address = %client.address, "closed: {why}");
         }

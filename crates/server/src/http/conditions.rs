@@ -7,7 +7,7 @@
 use hyper::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use shoal_core::Version;
 use shoal_core::update::When;
-use shoal_node::refusal::{Code, Refusal};
+use shoal_node::{Code, Refusal};
 
 /// The conditions of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

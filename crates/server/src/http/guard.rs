@@ -9,7 +9,7 @@ use crate::listener::is_loopback;
 use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::http::uri::Authority;
 use hyper::{Uri, Version};
-use shoal_node::refusal::{Code, Refusal};
+use shoal_node::{Code, Refusal};
 use std::net::IpAddr;
 
 /// Refuses requests with more than one `Host`, HTTP/1.1 requests without one, and, on a

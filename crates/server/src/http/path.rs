@@ -3,7 +3,7 @@
 //! Holds: every key of 1 to 16,384 bytes has a path, and the path gives back exactly that key:
 //! `..`, `//`, `%00` and bytes that are not UTF-8 included. Nothing here touches a file.
 
-use shoal_node::refusal::{Code, Refusal};
+use shoal_node::{Code, Refusal};
 
 /// Decodes `%XX` once. `+` is a plus.
 ///

@@ -5,10 +5,10 @@
 //! which `+` is a space and `%2B` a plus.
 
 use super::path::percent_decode;
-use super::routes::Parameter;
+use super::routes::{Parameter, Place};
 use crate::config::units::parse_millis;
 use shoal_core::version::{MAX_WALL_MS, Millis};
-use shoal_node::refusal::{Code, Refusal};
+use shoal_node::{Code, Refusal};
 
 /// The parameters of one request.
 #[derive(Debug, Default)]
@@ -22,8 +22,10 @@ impl Query {
         let mut query = Self::default();
         for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let known = known.iter().find(|parameter| parameter.in_query && parameter.name == name);
-            let Some(parameter) = known else {
+            let fits = |parameter: &&Parameter| {
+                parameter.place == Place::Query && parameter.name == name
+            };
+            let Some(parameter) = known.iter().find(fits) else {
                 let message = format!("there is no parameter `{name}` here");
                 return Err(Refusal::new(Code::BadRequest, message));
             };

@@ -5,7 +5,7 @@
 
 use super::path::{is_reserved, percent_decode};
 use hyper::Method;
-use shoal_node::refusal::{Code, Refusal};
+use shoal_node::{Code, Refusal};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -31,25 +31,46 @@ pub struct Route {
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
-    /// Whether it stands behind the `?`; else it is a header or in the path.
-    pub in_query: bool,
-    /// Whether it is a header.
-    pub in_header: bool,
+    /// Where it stands.
+    pub place: Place,
     /// What it means.
     pub doc: &'static str,
 }
 
+/// Where a parameter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the path.
+    Path,
+    /// Behind the `?`.
+    Query,
+    /// In a header.
+    Header,
+}
+
+impl Place {
+    /// The place's name, as OpenAPI has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Query => "query",
+            Self::Header => "header",
+        }
+    }
+}
+
 impl Parameter {
     pub(crate) const fn query(name: &'static str, doc: &'static str) -> Self {
-        Self { name, in_query: true, in_header: false, doc }
+        Self { name, place: Place::Query, doc }
     }
 
     pub(crate) const fn path(name: &'static str, doc: &'static str) -> Self {
-        Self { name, in_query: false, in_header: false, doc }
+        Self { name, place: Place::Path, doc }
     }
 
     pub(crate) const fn header(name: &'static str, doc: &'static str) -> Self {
-        Self { name, in_query: false, in_header: true, doc }
+        Self { name, place: Place::Header, doc }
     }
 }
 
@@ -267,7 +288,7 @@ fn match_template<'p>(template: &str, path: &'p str) -> Option<RawCaptures<'p>> 
             _ => return None,
         };
         match segment {
-            "{keyspace}" => raw.keyspace = Some(found),
+            "{keyspace}" if !found.is_empty() => raw.keyspace = Some(found),
             _ if segment == found => {}
             _ => return None,
         }

@@ -62,7 +62,8 @@ impl Workers {
         for index in 0..cores {
             let (sender, receiver) = mpsc::channel(WAITING);
             let shared = Arc::clone(shared);
-            let runtime = Builder::new_current_thread()
+            let mut runtime = Builder::new_current_thread();
+            runtime
                 .enable_all()
                 .max_blocking_threads(BLOCKING_THREADS)
                 .thread_name(format!("shoal-cold-{index}"));

@@ -1,34 +1,12 @@
 //! Decimal 64-bit integers, read as strictly and written as plainly as Redis does.
 //!
-//! Holds: `parse` accepts exactly what `write` produces, so a value that reads as an integer can
-//! be stored as one and come back byte for byte.
+//! Holds: `parse` accepts exactly what [`Digits`] writes, so a value that reads as an integer can be
+//! stored as one and come back byte for byte.
+
+pub use shoal_core::update::parse_integer as parse;
 
 /// The longest integer in digits, its sign included.
 pub const MAX_DIGITS: usize = 20;
-
-/// The number that `text` writes in canonical form: an optional minus, no leading zero, no plus,
-/// no blanks, within 64 bits.
-#[must_use]
-pub fn parse(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match text {
-        [b'0'] => return Some(0),
-        [b'-', rest @ ..] => (true, rest),
-        _ => (false, text),
-    };
-    if !matches!(digits.first(), Some(b'1'..=b'9')) || digits.len() >= MAX_DIGITS {
-        return None;
-    }
-    let mut value: u64 = 0;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        // Nineteen digits cannot pass u64, so only the sign's bound is left to check.
-        value = value * 10 + u64::from(digit);
-    }
-    if negative { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
-}
 
 /// Two digits for every number below 100: half the divisions.
 const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\

@@ -5,6 +5,7 @@
 //!
 //! Does not know: sockets, threads, engines.
 
+pub mod arguments;
 pub mod describe;
 pub mod docs;
 pub mod frame;

@@ -166,7 +166,9 @@ impl<'a> Reply<'a> {
     pub fn boolean(&mut self, value: bool) {
         match self.protocol {
             Protocol::Resp2 => self.integer(i64::from(value)),
-            Protocol::Resp3 => self.out.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" }),
+            Protocol::Resp3 => {
+                self.out.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" });
+            }
         }
     }
 

@@ -61,6 +61,9 @@ fn timed(time_ms: u64, rest: &[u8]) -> Vec<u8> {
     [&b"@"[..], &time_ms.to_be_bytes(), rest].concat()
 }
 
+/// A case: what it shows, and how.
+type Case = (&'static str, fn(&mut Bench<'_>));
+
 /// Runs the suite. `make` makes an empty engine, once per case.
 ///
 /// # Panics

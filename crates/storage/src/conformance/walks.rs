@@ -1,13 +1,13 @@
 //! Scans and pages: what is listed, in which order, and what a walk may not miss.
 
-use super::{Bench, halves};
+use super::{Bench, Case, halves};
 use crate::engine::{Address, Op, Tally};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Every case of this file.
-pub(super) const CASES: &[(&str, fn(&mut Bench<'_>))] = &[
+pub(super) const CASES: &[Case] = &[
     ("a scan is in order and resumes", a_scan_is_in_order_and_resumes),
     ("pages show everything", pages_show_everything),
     ("a page can be cut short", a_page_can_be_cut_short),
@@ -55,7 +55,8 @@ fn a_scan_is_in_order_and_resumes(bench: &mut Bench<'_>) {
         found.len() < 3
     };
     bench.engine().scan(1, SLOT, Some(b"3\xFF"), 100, &mut visit).unwrap();
-    let after: Vec<_> = model.keys().filter(|key| key[..] > b"3\xFF"[..]).take(3).cloned().collect();
+    let after: Vec<_> =
+        model.keys().filter(|key| key[..] > b"3\xFF"[..]).take(3).cloned().collect();
     assert_eq!(found, after);
     let mut none = |_: &[u8], _: &[u8]| panic!("nothing was asked for");
     bench.engine().scan(1, SLOT, None, 0, &mut none).unwrap();

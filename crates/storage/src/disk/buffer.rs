@@ -41,6 +41,13 @@ pub(crate) struct Entry {
     pub(crate) due: u64,
 }
 
+/// An entry copied out of the buffer with its key.
+pub(crate) struct Copied {
+    pub(crate) key: Box<[u8]>,
+    pub(crate) value: Option<Box<[u8]>>,
+    pub(crate) commit: Commit,
+}
+
 impl Entry {
     fn cost(&self, key: &[u8]) -> usize {
         let value = self.value.as_ref().map_or(0, |value| value.len());
@@ -146,7 +153,12 @@ impl Buffer {
     }
 
     /// Shows `visit` the entry under a stored key, from under the shard's lock.
-    pub(crate) fn read<R>(&self, slot: u16, key: &[u8], visit: impl FnOnce(&Entry) -> R) -> Option<R> {
+    pub(crate) fn read<R>(
+        &self,
+        slot: u16,
+        key: &[u8],
+        visit: impl FnOnce(&Entry) -> R,
+    ) -> Option<R> {
         let shard = self.shards[shard_of(slot)].read();
         shard.entries.get(key).map(visit)
     }
@@ -158,7 +170,7 @@ impl Buffer {
         slot: u16,
         (from, to): (&[u8], &[u8]),
         (limit, max_bytes): (usize, usize),
-        found: &mut Vec<(Box<[u8]>, Option<Box<[u8]>>, Commit)>,
+        found: &mut Vec<Copied>,
     ) -> bool {
         let shard = self.shards[shard_of(slot)].read();
         let range = (Bound::Included(from), Bound::Excluded(to));
@@ -168,7 +180,11 @@ impl Buffer {
                 return true;
             }
             bytes += key.len() + entry.value.as_ref().map_or(0, |value| value.len());
-            found.push((key.clone(), entry.value.clone(), entry.commit));
+            found.push(Copied {
+                key: key.clone(),
+                value: entry.value.clone(),
+                commit: entry.commit,
+            });
         }
         false
     }
@@ -206,7 +222,10 @@ impl Buffer {
 
     /// The slots whose tallies changed in this generation, in order.
     pub(crate) fn changed_slots(&self) -> BTreeSet<(u32, u16)> {
-        self.shards.iter().flat_map(|shard| shard.read().deltas.keys().copied().collect::<Vec<_>>()).collect()
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.read().deltas.keys().copied().collect::<Vec<_>>())
+            .collect()
     }
 
     /// What `space` says of `slot`, without what was added in this generation.
@@ -250,7 +269,10 @@ impl Buffer {
     }
 
     fn space_ids(&self) -> BTreeSet<u32> {
-        self.shards.iter().flat_map(|shard| shard.read().spaces.keys().copied().collect::<Vec<_>>()).collect()
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.read().spaces.keys().copied().collect::<Vec<_>>())
+            .collect()
     }
 }
 

@@ -14,7 +14,6 @@ use super::spaces::Spaces;
 use crate::engine::{EngineError, Policy, Tally};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 const MARK_FORMAT: u8 = 1;
 
@@ -24,7 +23,7 @@ pub(crate) struct Pending {
     /// Every log entry below is in the buffer or in the store.
     pub(crate) until: u64,
     /// Entries of the due index to be removed.
-    pub(crate) stale: BTreeSet<Box<[u8]>>,
+    pub(crate) stale: Arc<BTreeSet<Box<[u8]>>>,
 }
 
 /// What a checkpoint needs to know of the engine.
@@ -41,10 +40,13 @@ impl Core {
     pub(crate) fn seal(&self) -> Option<Pending> {
         let gate = self.gate.write();
         let generations = self.generations.load_full();
-        let stale = self.stale.lock().clone();
-        if stale.is_empty() && generations.active.is_empty() {
+        let mut found = self.stale.lock();
+        if found.fresh.is_empty() && generations.active.is_empty() {
             return None;
         }
+        let stale = Arc::new(std::mem::take(&mut found.fresh));
+        found.leaving = Arc::clone(&stale);
+        drop(found);
         let until = self.log.end();
         let buffer = Arc::clone(&generations.active);
         let sealed = Some(Arc::clone(&buffer));
@@ -78,11 +80,8 @@ impl Core {
     pub(crate) fn settle_sealed(&self, pending: &Pending) -> Result<(), EngineError> {
         let active = Arc::clone(&self.generations.load().active);
         self.generations.store(Arc::new(Generations { active, sealed: None }));
-        let mut stale = self.stale.lock();
-        stale.retain(|entry| !pending.stale.contains(entry));
-        drop(stale);
-        let bytes = self.store.figures().bytes;
-        self.inline.store(bytes <= self.options.inline_below_bytes, Ordering::Relaxed);
+        self.stale.lock().leaving = Arc::default();
+        self.look_at_size();
         let mut work = self.work.lock();
         work.checkpoints += 1;
         self.changed.notify_all();
@@ -177,10 +176,8 @@ pub(crate) fn load(
     spaces: &Spaces,
     policy: &dyn Policy,
 ) -> Result<u64, SortedError> {
-    let damaged = |what: &str| SortedError::Corrupt {
-        file: "sorted store, table".into(),
-        what: what.into(),
-    };
+    let damaged =
+        |what: &str| SortedError::Corrupt { file: "sorted store, table".into(), what: what.into() };
     let mut mark = Ok(0);
     store.get(&keys::mark(), &mut |value| {
         mark = match value.map(|value| value.split_first_chunk::<1>()) {
@@ -205,11 +202,11 @@ pub(crate) fn load(
             wrong = true;
             return false;
         };
-        let tally = Tally {
-            keys: i64::from_le_bytes(*keys),
-            expiring: i64::from_le_bytes(expiring),
-        };
-        if !policy.is_dead(space) && let Some(space) = spaces.get_or_make(space) {
+        let tally =
+            Tally { keys: i64::from_le_bytes(*keys), expiring: i64::from_le_bytes(expiring) };
+        if !policy.is_dead(space)
+            && let Some(space) = spaces.get_or_make(space)
+        {
             space.add(slot, tally);
         }
         true

@@ -37,8 +37,17 @@ impl Generations {
     }
 }
 
-/// What the background threads are asked and have done.
+/// Entries of the stored due index that are out of date.
 #[derive(Debug, Default)]
+pub(crate) struct Stale {
+    /// Found since the last generation was sealed; they go with the next.
+    pub(crate) fresh: BTreeSet<Box<[u8]>>,
+    /// Going with the generation that is sealed.
+    pub(crate) leaving: Arc<BTreeSet<Box<[u8]>>>,
+}
+
+/// What the background threads are asked and have done.
+#[derive(Debug)]
 pub(crate) struct Work {
     /// The engine is ending.
     pub(crate) stopping: bool,
@@ -48,12 +57,35 @@ pub(crate) struct Work {
     pub(crate) served: u64,
     /// Checkpoints done since the start.
     pub(crate) checkpoints: u64,
+    /// A full compaction is running that nobody asked for.
+    pub(crate) tidying: bool,
     /// Spaces that were retired and are not yet swept.
     pub(crate) retired: Vec<u32>,
-    /// Full compactions asked for, and done; and how the last one went.
+    /// Full compactions asked for.
     pub(crate) compactions_asked: u64,
+    /// The highest of those that was served.
     pub(crate) compactions_done: u64,
+    /// Why compaction does not go on, if so.
     pub(crate) compaction_failed: Option<EngineError>,
+    /// How the last one that was asked for went.
+    pub(crate) compaction_result: Result<(), EngineError>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            stopping: false,
+            asked: 0,
+            served: 0,
+            checkpoints: 0,
+            tidying: false,
+            retired: Vec::new(),
+            compactions_asked: 0,
+            compactions_done: 0,
+            compaction_failed: None,
+            compaction_result: Ok(()),
+        }
+    }
 }
 
 /// The shared state.
@@ -66,8 +98,8 @@ pub(crate) struct Core {
     /// Shared by submits, exclusive to the exchange of generations.
     pub(crate) gate: RwLock<()>,
     pub(crate) generations: ArcSwap<Generations>,
-    /// Entries of the stored due index that are out of date, to go with the next checkpoint.
-    pub(crate) stale: Mutex<BTreeSet<Box<[u8]>>>,
+    /// Entries of the stored due index that are out of date.
+    pub(crate) stale: Mutex<Stale>,
     /// Where the present pass over the due index has come.
     pub(crate) due_cursor: Mutex<Option<Box<[u8]>>>,
     pub(crate) pages: Mutex<PageMemo>,
@@ -167,7 +199,9 @@ impl Core {
         let ticket = work.asked;
         self.changed.notify_all();
         while work.served < ticket {
-            if let Some(error) = self.broken().or_else(|| self.free_space.refusal()) {
+            // A nearly full disk is no reason: the reserve is there for this. A full one is.
+            let full = self.free_space.refusal().filter(|_| self.free_space.has_met_full());
+            if let Some(error) = self.broken().or(full) {
                 return Err(error);
             }
             if work.stopping {
@@ -176,6 +210,12 @@ impl Core {
             self.changed.wait(&mut work);
         }
         Ok(())
+    }
+
+    /// Decides anew whether reads may go to the store on the caller's thread.
+    pub(crate) fn look_at_size(&self) {
+        let inline = self.store.figures().bytes <= self.options.inline_below_bytes;
+        self.inline.store(inline, Ordering::Relaxed);
     }
 
     /// Wakes the background threads.

@@ -35,7 +35,7 @@ impl Core {
             *cursor = Some(entry);
         }
         drop(cursor);
-        if self.stale.lock().len() > STALE_MAX {
+        if self.stale.lock().fresh.len() > STALE_MAX {
             self.work.lock().asked += 1;
             self.notify();
         }
@@ -58,18 +58,36 @@ impl Core {
         for generation in self.generations.load().newest_first() {
             found.extend(generation.due_between(&from, &until, limit));
         }
-        let stale = self.stale.lock();
-        let mut of_store = 0;
-        let walked = self.store.range(&from, &until, &mut |key, _| {
-            if !stale.contains(key) {
-                found.insert(key.into());
-                of_store += 1;
-            }
-            of_store < limit
-        });
-        drop(stale);
-        walked?;
+        found.extend(self.stored_due(from, &until, limit)?);
         Ok(found.into_iter().take(limit).collect())
+    }
+
+    /// The first entries of the stored index in `from..until` that are not known to be out of
+    /// date.
+    fn stored_due(
+        &self,
+        mut from: Vec<u8>,
+        until: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Box<[u8]>>, EngineError> {
+        loop {
+            let mut walked: Vec<Box<[u8]>> = Vec::new();
+            self.store.range(&from, until, &mut |key, _| {
+                walked.push(key.into());
+                walked.len() < limit
+            })?;
+            let end = walked.len() < limit;
+            if let Some(last) = walked.last() {
+                from = keys::successor(last);
+            }
+            // Not while the store is asked: a seal waits for this lock.
+            let stale = self.stale.lock();
+            walked.retain(|key| !stale.fresh.contains(key) && !stale.leaving.contains(key));
+            drop(stale);
+            if end || !walked.is_empty() {
+                return Ok(walked);
+            }
+        }
     }
 
     /// Offers what an entry is about, or notes that it is out of date.
@@ -78,16 +96,17 @@ impl Core {
         entry: &[u8],
         visit: &mut dyn FnMut(Address<'_>, &[u8]),
     ) -> Result<(), EngineError> {
-        let parsed = keys::decode_due(entry).and_then(|(due, key)| Some((due, key, keys::decode(key)?)));
+        let parsed =
+            keys::decode_due(entry).and_then(|(due, key)| Some((due, key, keys::decode(key)?)));
         if let Some((due, key, at)) = parsed
             && self.spaces.has(at.space)
-            && let Some((value, _)) = self.newest(at.slot, key)?
+            && let Some(value) = self.newest(at.slot, key)?
             && self.policy.due(at.space, &value) == Some(due)
         {
             visit(at, &value);
             return Ok(());
         }
-        self.stale.lock().insert(entry.into());
+        self.stale.lock().fresh.insert(entry.into());
         Ok(())
     }
 }

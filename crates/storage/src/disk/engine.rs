@@ -170,7 +170,7 @@ impl Upkeep for DiskEngine {
             }
             core.changed.wait(&mut work);
         }
-        work.compaction_failed.clone().map_or(Ok(()), Err)
+        work.compaction_result.clone()
     }
 
     fn status(&self) -> Status {
@@ -180,7 +180,7 @@ impl Upkeep for DiskEngine {
         let generations = core.generations.load();
         let buffered: usize = generations.newest_first().map(|buffer| buffer.bytes()).sum();
         drop(generations);
-        let broken = core.broken();
+        let broken = core.broken().or(log.poisoned.map(log_failed));
         Status {
             memory_bytes: buffered as u64 + figures.memory,
             disk_bytes: figures.bytes + log.bytes,

@@ -61,7 +61,8 @@ impl Heads {
 
 fn push_op(op: &Op<'_>, bytes: &mut Vec<u8>) {
     let narrow = i8::try_from(op.tally.keys).ok().zip(i8::try_from(op.tally.expiring).ok());
-    let flags = u8::from(op.put.is_some()) * PUTS | u8::from(narrow.is_none()) * WIDE;
+    let puts = if op.put.is_some() { PUTS } else { 0 };
+    let flags = puts | if narrow.is_none() { WIDE } else { 0 };
     bytes.push(flags);
     bytes.extend_from_slice(&op.at.space.to_le_bytes());
     bytes.extend_from_slice(&op.at.slot.to_le_bytes());

@@ -172,7 +172,8 @@ mod tests {
             prop_assert!(p.as_ref() < mark().as_slice());
             prop_assert_eq!(space_of(&p), Some(a.0));
             prop_assert_eq!(space_of(&due(7, &p)), Some(a.0));
-            prop_assert_eq!(decode_due(&due(7, &p)), Some((7, &*p)));
+            let entry = due(7, &p);
+            prop_assert_eq!(decode_due(&entry), Some((7, &*p)));
             prop_assert_eq!(space_of(&tally(a.0, a.1)), Some(a.0));
             prop_assert!(p.as_ref() >= slot_prefix(a.0, a.1).as_slice());
             prop_assert!(p.as_ref() < slot_end(a.0, a.1).as_slice());

@@ -78,12 +78,15 @@ impl Lsm {
             tree: RwLock::new(None),
             upkeep: Mutex::new(()),
         };
+        make_folder(dir).map_err(|error| io_failed("making the sorted store's folder", &error))?;
         *store.tree.write() = Some(store.open_tree()?);
         Ok(store)
     }
 
     fn open_tree(&self) -> Result<Open, SortedError> {
         check_manifest(&self.dir)?;
+        remove_leftovers(&self.dir)
+            .map_err(|error| io_failed("tidying the sorted store's folder", &error))?;
         let seqno = SequenceNumberCounter::new(1);
         let config = Config::new(&self.dir, seqno.clone(), SequenceNumberCounter::new(1))
             .use_cache(Arc::clone(&self.cache))
@@ -115,7 +118,8 @@ impl Lsm {
         work: impl FnOnce(&Open) -> Result<R, SortedError>,
     ) -> Result<R, SortedError> {
         let tree = self.tree.read();
-        let open = tree.as_ref().ok_or_else(|| SortedError::Io("the sorted store is closed".into()))?;
+        let open =
+            tree.as_ref().ok_or_else(|| SortedError::Io("the sorted store is closed".into()))?;
         work(open)
     }
 
@@ -214,8 +218,7 @@ impl Sorted for Lsm {
             items: tree.approximate_len() as u64,
             removed: tree.tombstone_count(),
             runs: tree.l0_run_count(),
-            memory: cached
-                + (tree.pinned_filter_size() + tree.pinned_block_index_size()) as u64,
+            memory: cached + (tree.pinned_filter_size() + tree.pinned_block_index_size()) as u64,
         })
     }
 }
@@ -300,16 +303,38 @@ impl CompactionFilter for DeadFilter {
     }
 }
 
+/// Makes the store's folder, and makes it outlive a loss of power.
+fn make_folder(dir: &Path) -> io::Result<()> {
+    match std::fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    dir.parent().map_or(Ok(()), |parent| std::fs::File::open(parent)?.sync_all())
+}
+
+/// Removes what was being written to replace a file when a process ended.
+fn remove_leftovers(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b".tmp") {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Checks the manifest against the checksum beside its number, which the tree itself does not.
 fn check_manifest(dir: &Path) -> Result<(), SortedError> {
     let current = match std::fs::read(dir.join("current")) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return check_is_new(dir),
-        Err(error) => return Err(read_failed(&error)),
+        Err(error) => return Err(io_failed("reading the sorted store's manifest", &error)),
     };
     let damaged = |what| corrupt(MANIFEST, what);
-    let (id, rest) = current.split_first_chunk().ok_or_else(|| damaged("\"current\" is too short"))?;
-    let (sum, rest) = rest.split_first_chunk().ok_or_else(|| damaged("\"current\" is too short"))?;
+    let (id, rest) =
+        current.split_first_chunk().ok_or_else(|| damaged("\"current\" is too short"))?;
+    let (sum, rest) =
+        rest.split_first_chunk().ok_or_else(|| damaged("\"current\" is too short"))?;
     if rest != [0] {
         return Err(damaged("\"current\" does not end as it should"));
     }
@@ -319,7 +344,7 @@ fn check_manifest(dir: &Path) -> Result<(), SortedError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(damaged("the one that \"current\" names is not there"));
         }
-        Err(error) => return Err(read_failed(&error)),
+        Err(error) => return Err(io_failed("reading the sorted store's manifest", &error)),
     };
     if xxh3_128(&manifest) == u128::from_le_bytes(*sum) {
         Ok(())
@@ -336,7 +361,7 @@ fn check_is_new(dir: &Path) -> Result<(), SortedError> {
             Some(_) => Err(corrupt(MANIFEST, "\"current\" is missing though there are tables")),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(read_failed(&error)),
+        Err(error) => Err(io_failed("reading the sorted store's manifest", &error)),
     }
 }
 
@@ -344,8 +369,8 @@ fn corrupt(file: &str, what: &str) -> SortedError {
     SortedError::Corrupt { file: file.into(), what: what.into() }
 }
 
-fn read_failed(error: &io::Error) -> SortedError {
-    SortedError::Io(format!("reading the sorted store's manifest: {error}"))
+fn io_failed(doing: &str, error: &io::Error) -> SortedError {
+    SortedError::Io(format!("{doing}: {error}"))
 }
 
 /// What the tree said, in our words.

@@ -18,23 +18,23 @@
 
 pub mod log;
 
-mod engine;
-mod options;
-mod core;
-mod write;
-mod entry;
 mod buffer;
-mod spaces;
-mod read;
-mod paging;
-mod due;
 mod checkpoint;
-mod workers;
-mod space;
-mod replay;
+mod core;
+mod due;
+mod engine;
+mod entry;
 mod keys;
-mod sorted;
 mod lsm;
+mod options;
+mod paging;
+mod read;
+mod replay;
+mod sorted;
+mod space;
+mod spaces;
+mod workers;
+mod write;
 
 #[cfg(test)]
 mod tests;

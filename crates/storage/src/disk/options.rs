@@ -83,8 +83,8 @@ impl DiskOptions {
 
 /// The reserve for the volume that holds `dir`.
 fn default_min_free(dir: &Path) -> u64 {
-    let total = rustix::fs::statvfs(dir)
-        .map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
+    let total =
+        rustix::fs::statvfs(dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
     (total / 50).clamp(64 * MIB, 1024 * MIB)
 }
 
@@ -117,7 +117,7 @@ mod tests {
                 + 2 * resolved.generation_bytes as u64
                 + 2 * resolved.pending_bytes as u64;
             assert!(sum <= mib.max(16) * MIB * 5 / 8, "{mib} MiB: {sum}");
-            assert!(resolved.generation_bytes >= MIB as usize);
+            assert!(resolved.generation_bytes as u64 >= MIB);
         }
     }
 

@@ -76,7 +76,7 @@ mod tests {
         let mut memo = PageMemo::default();
         let first = memo.put(1, 2, b"first");
         assert_eq!(memo.get(1, 2, first).as_deref(), Some(&b"first"[..]));
-        for n in 0..MEMO_KEYS as u32 {
+        for n in 0..MEMO_KEYS {
             memo.put(1, 2, &n.to_be_bytes());
         }
         assert_eq!(memo.get(1, 2, first), None);

@@ -4,7 +4,7 @@
 
 use super::buffer::Buffer;
 use super::core::{Core, Generations};
-use super::keys::{self, PREFIX, StoreKey};
+use super::keys::{self, MAX_KEY, PREFIX, StoreKey};
 use super::paging::position_of;
 use crate::engine::{Address, Answer, Commit, EngineError, Patience, Visit};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ impl Core {
         patience: Patience,
         visit: &mut dyn FnMut(Option<&[u8]>),
     ) -> Result<Answer, EngineError> {
-        if !self.spaces.has(at.space) {
+        if !self.spaces.has(at.space) || at.key.len() > MAX_KEY {
             visit(None);
             return Ok(Answer::Given(Commit::DONE));
         }
@@ -45,22 +45,16 @@ impl Core {
         Ok(Answer::Given(Commit::DONE))
     }
 
-    /// The newest value under a stored key, copied, and what it waits for.
-    pub(crate) fn newest(
-        &self,
-        slot: u16,
-        key: &[u8],
-    ) -> Result<Option<(Box<[u8]>, Commit)>, EngineError> {
+    /// The newest value under a stored key, copied.
+    pub(crate) fn newest(&self, slot: u16, key: &[u8]) -> Result<Option<Box<[u8]>>, EngineError> {
         let generations = self.generations.load();
         for generation in generations.newest_first() {
-            let found =
-                generation.read(slot, key, |entry| (entry.value.clone(), entry.commit));
-            if let Some((value, commit)) = found {
-                return Ok(value.map(|value| (value, commit)));
+            if let Some(value) = generation.read(slot, key, |entry| entry.value.clone()) {
+                return Ok(value);
             }
         }
         let mut found = None;
-        self.store.get(key, &mut |value| found = value.map(|value| (value.into(), Commit::DONE)))?;
+        self.store.get(key, &mut |value| found = value.map(Into::into))?;
         Ok(found)
     }
 
@@ -77,6 +71,8 @@ impl Core {
         if !self.spaces.has(space) {
             return Ok(commit);
         }
+        // No key is longer, so nothing is lost by cutting one that is not there.
+        let after = after.map(|key| &key[..key.len().min(MAX_KEY)]);
         let mut from = after.map_or_else(
             || keys::slot_prefix(space, slot).to_vec(),
             |key| keys::successor(&keys::encode(Address { space, slot, key })),
@@ -110,10 +106,10 @@ impl Core {
         for generation in both.into_iter().flatten() {
             let mut found = Vec::new();
             let more = generation.collect(slot, (from, end), (limit, SLICE_BYTES), &mut found);
-            if more && let Some((last, _, _)) = found.last() {
-                until = until.min(keys::successor(last));
+            if more && let Some(last) = found.last() {
+                until = until.min(keys::successor(&last.key));
             }
-            entries.extend(found.into_iter().map(|(key, value, commit)| (key, (value, commit))));
+            entries.extend(found.into_iter().map(|copy| (copy.key, (copy.value, copy.commit))));
         }
         // Beyond the cut one generation may hold what the other has newer.
         entries.retain(|key, _| key.as_ref() < until.as_slice());

@@ -15,7 +15,6 @@ use super::space::FreeSpace;
 use super::spaces::{SLOTS, Spaces};
 use crate::engine::{Commit, EngineError, Policy};
 use crate::files::Files;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -115,7 +114,7 @@ impl Replay<'_> {
     /// Writes what was replayed so far into the store.
     fn make_room(&mut self, until: u64) -> Result<(), LogError> {
         let full = std::mem::take(&mut self.active);
-        let pending = Pending { buffer: Arc::new(full), until, stale: BTreeSet::new() };
+        let pending = Pending { buffer: Arc::new(full), until, stale: Arc::default() };
         let around = Surroundings {
             store: self.store,
             spaces: self.spaces,

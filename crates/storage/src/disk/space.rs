@@ -84,12 +84,14 @@ impl FreeSpace {
 
     /// Whether the reserve was free at the last look.
     pub(crate) fn has_room(&self) -> bool {
-        self.has_room_for(0)
+        self.free.load(Ordering::Relaxed) >= self.reserve
     }
 
-    /// Whether so many bytes beyond the reserve were free at the last look.
+    /// Whether so many bytes could be written now, out of the reserve where need be, and then
+    /// some. For work that gives back what it takes.
     pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
-        self.free.load(Ordering::Relaxed) >= self.reserve.saturating_add(bytes)
+        self.look();
+        self.free.load(Ordering::Relaxed) >= bytes.saturating_add(LOOK_EVERY_BYTES)
     }
 
     /// Why puts are refused, if they are.

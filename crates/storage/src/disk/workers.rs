@@ -44,19 +44,20 @@ impl Workers {
     /// # Errors
     /// Where the system gives no thread; those started end when the engine is stopped.
     pub(crate) fn start(&self, core: &Arc<Core>) -> io::Result<()> {
-        let jobs: [(&str, fn(&Core)); 3] =
-            [("checkpoint", checkpoints), ("compaction", compactions), ("free-space", watch)];
-        for (name, job) in jobs {
-            let core = Arc::clone(core);
-            let thread = std::thread::Builder::new().name(format!("shoal-{name}")).spawn(
-                move || {
-                    if catch_unwind(AssertUnwindSafe(|| job(&core))).is_err() {
-                        core.break_with(EngineError::Poisoned(format!("the {name} thread panicked")));
-                    }
-                },
-            )?;
-            self.threads.lock().push(thread);
-        }
+        self.spawn(core, "checkpoint", checkpoints)?;
+        self.spawn(core, "compaction", compactions)?;
+        self.spawn(core, "free-space", watch)
+    }
+
+    fn spawn(&self, core: &Arc<Core>, name: &'static str, job: fn(&Core)) -> io::Result<()> {
+        let core = Arc::clone(core);
+        let thread =
+            std::thread::Builder::new().name(format!("shoal-{name}")).spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| job(&core))).is_err() {
+                    core.break_with(EngineError::Poisoned(format!("the {name} thread panicked")));
+                }
+            })?;
+        self.threads.lock().push(thread);
         Ok(())
     }
 
@@ -65,7 +66,8 @@ impl Workers {
         core.work.lock().stopping = true;
         core.store.interrupt(true);
         core.notify();
-        for thread in std::mem::take(&mut *self.threads.lock()) {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a storage thread ended in a panic");
             }
@@ -142,14 +144,17 @@ fn is_due(core: &Core) -> bool {
     let active = Arc::clone(&core.generations.load().active);
     active.bytes() >= core.options.generation_bytes
         || core.log.status().needed_bytes >= core.options.log_bytes && !active.is_empty()
-        || core.is_quiet() && (!active.is_empty() || !core.stale.lock().is_empty())
+        || core.is_quiet() && (!active.is_empty() || !core.stale.lock().fresh.is_empty())
 }
 
 /// Writes a sealed generation; after a full disk into a store that was opened anew.
 fn write(core: &Core, sealed: &Pending) -> Result<(), SortedError> {
     let was_full = core.free_space.has_met_full();
     if was_full {
-        core.store.reopen()?;
+        core.store.interrupt(true);
+        let reopened = core.store.reopen();
+        resume_compaction(core);
+        reopened?;
     }
     wait_for_compaction(core)?;
     let begun = Instant::now();
@@ -164,6 +169,14 @@ fn write(core: &Core, sealed: &Pending) -> Result<(), SortedError> {
     Ok(())
 }
 
+/// Lets compactions run again that were interrupted, unless the engine is ending.
+fn resume_compaction(core: &Core) {
+    let work = core.work.lock();
+    if !work.stopping {
+        core.store.interrupt(false);
+    }
+}
+
 /// Waits while compaction is behind, so that reads do not become slow; not while it is not
 /// running at all, and not beyond what the store can take.
 fn wait_for_compaction(core: &Core) -> Result<(), SortedError> {
@@ -172,11 +185,17 @@ fn wait_for_compaction(core: &Core) -> Result<(), SortedError> {
         let runs = core.store.figures().runs;
         let failed = work.compaction_failed.clone();
         let unchecked = failed.is_some() || work.compactions_asked > work.compactions_done;
-        if runs >= RUNS_MAX && let Some(error) = failed {
+        if runs >= RUNS_MAX
+            && let Some(error) = failed
+        {
             return Err(SortedError::Io(format!("compaction does not go on: {error}")));
         }
         if work.stopping || runs < RUNS_WAIT || unchecked && runs < RUNS_MAX {
             return Ok(());
+        }
+        if work.tidying {
+            // Nobody asked for it; the node is not quiet any more.
+            core.store.interrupt(true);
         }
         core.changed.wait_for(&mut work, TICK);
     }
@@ -217,25 +236,32 @@ fn compactions(core: &Core) {
     }
 }
 
-/// Notes how a round went. Returns whether it failed.
+/// Notes how a round went. Returns whether it failed, so that a rest is in order.
 fn finish_round(core: &Core, asked: u64, result: Result<(), SortedError>) -> bool {
-    let failed = match result {
-        Ok(()) | Err(SortedError::Interrupted) => None,
+    let failed = match &result {
+        Ok(()) | Err(SortedError::Interrupted) => false,
         Err(error) => {
             tracing::error!(%error, "compaction failed");
-            if let SortedError::Full(why) = &error {
-                core.free_space.met_full(Some(why.clone()));
-            } else if let Err(error) = core.store.reopen() {
+            // What it had written so far goes, and with it the room it took.
+            if let Err(error) = core.store.reopen() {
                 tracing::error!(%error, "the sorted store could not be opened again");
             }
-            Some(EngineError::from(error))
+            core.free_space.look();
+            true
         }
     };
+    core.look_at_size();
+    resume_compaction(core);
     let mut work = core.work.lock();
-    work.compaction_failed.clone_from(&failed);
-    work.compactions_done = asked;
+    work.compaction_failed =
+        if failed { result.clone().err().map(EngineError::from) } else { None };
+    if work.compactions_done < asked {
+        work.compactions_done = asked;
+        work.compaction_result = result.map_err(EngineError::from);
+    }
+    work.tidying = false;
     core.changed.notify_all();
-    failed.is_some()
+    failed
 }
 
 fn round(core: &Core, retired: &[u32], full: bool) -> Result<(), SortedError> {
@@ -256,6 +282,7 @@ fn round(core: &Core, retired: &[u32], full: bool) -> Result<(), SortedError> {
     }
     if core.is_quiet() && core.generations.load().active.is_empty() && is_untidy(core)? {
         tracing::info!("rewriting the sorted store without what was removed");
+        core.work.lock().tidying = true;
         return rewrite(core);
     }
     Ok(())
@@ -266,7 +293,7 @@ fn rewrite(core: &Core) -> Result<(), SortedError> {
     let figures = core.store.figures();
     if !core.free_space.has_room_for(figures.bytes) {
         return Err(SortedError::Io(format!(
-            "rewriting the store needs {} bytes free beyond the reserve",
+            "rewriting the sorted store needs {} bytes of free space",
             figures.bytes
         )));
     }
@@ -276,7 +303,8 @@ fn rewrite(core: &Core) -> Result<(), SortedError> {
 /// Whether the store holds so much of what was removed that rewriting it is worth the while.
 fn is_untidy(core: &Core) -> Result<bool, SortedError> {
     let figures = core.store.figures();
-    if figures.removed > 0 && (figures.removed >= figures.items / 8 || figures.bytes < SMALL_STORE) {
+    if figures.removed > 0 && (figures.removed >= figures.items / 8 || figures.bytes < SMALL_STORE)
+    {
         return Ok(core.free_space.has_room_for(figures.bytes));
     }
     if figures.bytes > MEDIUM_STORE || !core.dead_bytes.swap(false, Ordering::AcqRel) {

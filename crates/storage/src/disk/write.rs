@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn the_stricter_durability_wins_whatever_the_order() {
-        let all = [Durability::Always, Durability::Interval(5), Durability::Interval(9), Durability::Os];
+        let all =
+            [Durability::Always, Durability::Interval(5), Durability::Interval(9), Durability::Os];
         for (strict, a) in all.into_iter().enumerate() {
             for (other, b) in all.into_iter().enumerate() {
                 assert_eq!(stricter(Some(a), b), all[strict.min(other)]);

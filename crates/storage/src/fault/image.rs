@@ -43,8 +43,10 @@ enum Naming {
 
 impl Naming {
     fn folder(&self) -> &Path {
-        let (Self::Folder(path) | Self::Make(path, _) | Self::Rename(path, ..) | Self::Remove(path)) =
-            self;
+        let (Self::Folder(path)
+        | Self::Make(path, _)
+        | Self::Rename(path, ..)
+        | Self::Remove(path)) = self;
         path.parent().unwrap_or(Path::new(""))
     }
 }
@@ -266,8 +268,11 @@ impl Image {
 
     pub(super) fn sync(&mut self, inode: usize) {
         let inode = &mut self.inodes[inode];
-        inode.waiting.clear();
-        inode.durable.clone_from(&inode.live);
+        // Only what waits: what a failed sync gave up is not made up for.
+        for change in std::mem::take(&mut inode.waiting) {
+            let len = if let Change::Bytes { bytes, .. } = &change { bytes.len() } else { 1 };
+            settle(&mut inode.durable, &change, 0, len, Fate::Kept);
+        }
     }
 
     /// A sync that failed: what waited is given up, and seen on or not.

@@ -94,7 +94,11 @@ impl File for RealFile {
             Ok(()) => Ok(()),
             // Not every file system can reserve; then the writes that follow will tell.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                if self.len()? < len { self.0.set_len(len) } else { Ok(()) }
+                if self.len()? < len {
+                    self.0.set_len(len)
+                } else {
+                    Ok(())
+                }
             }
             Err(error) => Err(error.into()),
         }

@@ -8,7 +8,8 @@
 //! Holds:
 //! - every commit is settled from the start;
 //! - reading allocates nothing, overwriting with a value of the same length nothing, overwriting
-//!   with another length once, and adding a key once, but when a table has to grow;
+//!   with another length once, and adding a key once, but where a table has to grow, as that of a
+//!   slot without keys has to;
 //! - allocations are counted as what they take, tables included, per space and in all. A write
 //!   that would pass a bound is refused before it changes anything. Tables grow in steps of a
 //!   few hundred bytes (and a directory per slot, when it doubles), which are counted after the
@@ -171,6 +172,10 @@ impl MemoryEngine {
     /// Tries to make room for `need` bytes in `space`. Called with nothing locked.
     fn make_room(&self, space: &Space, need: i64, bound: Bound) -> Result<(), EngineError> {
         if bound == Bound::Process && self.reaper.wait() {
+            return Ok(());
+        }
+        if space.fits(need) {
+            // It came while nobody looked: from the reaper's last round, or another thread.
             return Ok(());
         }
         if !space.evicts() || !space.could_fit(need) {

@@ -3,7 +3,7 @@
 //! Holds: `tally`, `entries` and `bytes` are the sums over the slots; `earliest`, of a slot and
 //! of the partition, is never later than the first moment at which one of its entries falls due,
 //! but while the sweep is inside, which lowers it again as it goes (see the sweep).
-//! The slots are not allocated before the first write.
+//! Slots without keys and tally are not allocated, nor is the list of them before the first.
 //!
 //! In a space that evicts, entries go behind the caller's back, so what the caller knows of a
 //! key may be out of date by the time its change arrives. There a slot's tally is therefore what
@@ -30,21 +30,45 @@ pub(super) struct Context<'a> {
     pub(super) tick: u32,
 }
 
+impl Context<'_> {
+    /// From when on a value is due; never is `None`, and so is the end of time.
+    fn due(&self, value: &[u8]) -> Option<u64> {
+        self.policy.due(self.space, value).filter(|&due| due < u64::MAX)
+    }
+}
+
 /// The keys of one slot.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// The keys.
-    pub(super) table: Table,
-    /// What they are counted as.
-    pub(super) tally: Tally,
-    /// Before this time none of them falls due.
-    pub(super) earliest: u64,
+    table: Table,
+    tally: Tally,
+    earliest: u64,
 }
+
+impl Slot {
+    const EMPTY: Tally = Tally { keys: 0, expiring: 0 };
+
+    fn new() -> Box<Self> {
+        Box::new(Self { table: Table::default(), tally: Self::EMPTY, earliest: u64::MAX })
+    }
+
+    /// The bytes of table and slot, without what the entries allocate.
+    fn size(&self) -> usize {
+        size_class(size_of::<Self>()) + self.table.size()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.table.len() == 0 && self.tally == Self::EMPTY
+    }
+}
+
+/// All slots of a partition, those that are used.
+pub(super) type Slots = Vec<Option<Box<Slot>>>;
 
 /// A run of slots.
 #[derive(Debug)]
 pub(super) struct Partition {
-    slots: Vec<Slot>,
+    slots: Slots,
     width: usize,
     tally: Tally,
     entries: usize,
@@ -79,14 +103,17 @@ impl Partition {
         self.entries == 0
     }
 
-    /// The slot's keys, if it was ever written to.
-    pub(super) fn slot(&self, slot: usize) -> Option<&Slot> {
-        self.slots.get(slot)
+    fn slot(&self, slot: usize) -> Option<&Slot> {
+        self.slots.get(slot)?.as_deref()
+    }
+
+    fn slot_mut(&mut self, slot: usize) -> Option<&mut Slot> {
+        self.slots.get_mut(slot)?.as_deref_mut()
     }
 
     /// Where `key` is.
     pub(super) fn find(&self, slot: usize, hash: Hash, key: &[u8]) -> Option<Place> {
-        self.slots.get(slot)?.table.find(hash, key)
+        self.slot(slot)?.table.find(hash, key)
     }
 
     /// The value of `key`, noting the use if entries carry stamps.
@@ -97,12 +124,13 @@ impl Partition {
         key: &[u8],
         tick: impl FnOnce() -> u32,
     ) -> Option<&[u8]> {
-        let table = &mut self.slots.get_mut(slot)?.table;
+        let stamped = self.stamped;
+        let table = &mut self.slot_mut(slot)?.table;
         let place = table.find(hash, key)?;
-        if self.stamped {
+        if stamped {
             table.entry_mut(place).touch(tick());
         }
-        Some(table.entry(place).value(self.stamped))
+        Some(table.entry(place).value(stamped))
     }
 
     /// How many bytes of entries `put` at `place` adds; what a table grows by is not foreseen.
@@ -114,100 +142,91 @@ impl Partition {
         put: Option<Parts<'_>>,
     ) -> i64 {
         let new = put.map_or(0, |value| Entry::size_of(key, value, self.stamped));
-        let old = place.map_or(0, |place| self.slots[slot].table.entry(place).size());
+        let slot = self.slot(slot).zip(place);
+        let old = slot.map_or(0, |(slot, place)| slot.table.entry(place).size());
         new as i64 - old as i64
     }
 
     /// Applies `op`, whose key is at `place`; returns by how many bytes the partition grew.
     pub(super) fn apply(
         &mut self,
-        slot: usize,
+        number: usize,
         hash: Hash,
         place: Option<Place>,
         op: &Op<'_>,
         context: Context<'_>,
     ) -> i64 {
-        if place.is_none() && op.put.is_none() {
-            return if self.stamped { 0 } else { self.count(slot, op.tally) };
+        if place.is_none() && op.put.is_none() && (self.stamped || op.tally == Tally::default()) {
+            return 0;
         }
-        let mut grown = self.allocate();
         let stamp = self.stamped.then_some(context.tick);
-        let (table, before) = {
-            let table = &mut self.slots[slot].table;
-            let size = table.size();
-            (table, size)
-        };
-        let mut tally = Tally::default();
+        let mut grown = self.allocate(number);
+        let slot = self.slots[number].as_mut().expect("it was just allocated");
+        let mut tally = if self.stamped { Tally::default() } else { op.tally };
+        let before = slot.size();
         if let Some(place) = place {
-            let old = table.entry(place);
+            let old = slot.table.entry(place);
             grown -= old.size() as i64;
-            if stamp.is_some() {
+            if self.stamped {
                 tally = minus(weigh(old.value(true), context));
             }
         }
-        let mut due = None;
+        let mut put = None;
         match (place, op.put) {
             (Some(place), Some(value)) => {
-                let entry = table.entry_mut(place);
+                let entry = slot.table.entry_mut(place);
                 if !entry.overwrite(value, stamp) {
                     *entry = Entry::new(op.at.key, value, stamp);
                 }
-                due = context.policy.due(context.space, entry.value(self.stamped));
-                grown += entry.size() as i64;
+                put = Some((entry.size(), context.due(entry.value(self.stamped))));
             }
             (None, Some(value)) => {
                 let entry = Entry::new(op.at.key, value, stamp);
-                due = context.policy.due(context.space, entry.value(self.stamped));
-                grown += entry.size() as i64;
-                table.insert(context.seed, hash, entry);
+                put = Some((entry.size(), context.due(entry.value(self.stamped))));
+                slot.table.insert(context.seed, hash, entry);
                 self.entries += 1;
             }
             (Some(place), None) => {
-                table.remove(place);
+                drop(slot.table.remove(place));
                 self.entries -= 1;
             }
             (None, None) => {}
         }
-        grown += table.size() as i64 - before as i64;
-        if stamp.is_none() {
-            tally = op.tally;
-        } else if op.put.is_some() {
-            tally = tally.plus(Tally { keys: 1, expiring: i64::from(due.is_some()) });
-        }
-        if let Some(due) = due {
-            self.slots[slot].earliest = self.slots[slot].earliest.min(due);
+        if let Some((size, due)) = put {
+            grown += size as i64;
+            let due = due.unwrap_or(u64::MAX);
+            slot.earliest = slot.earliest.min(due);
             self.earliest = self.earliest.min(due);
+            if self.stamped {
+                tally = tally.plus(Tally { keys: 1, expiring: i64::from(due < u64::MAX) });
+            }
         }
-        self.slots[slot].tally = self.slots[slot].tally.plus(tally);
+        slot.tally = slot.tally.plus(tally);
         self.tally = self.tally.plus(tally);
+        grown += slot.size() as i64 - before as i64;
+        grown -= self.free_if_empty(number);
         self.bytes += grown;
         grown
     }
 
-    /// Adds to a slot's tally; returns by how many bytes the partition grew.
-    fn count(&mut self, slot: usize, tally: Tally) -> i64 {
-        if tally == Tally::default() {
-            return 0;
+    /// Allocates a slot, if it is not; returns the bytes that took.
+    fn allocate(&mut self, number: usize) -> i64 {
+        let mut grown = 0;
+        if self.slots.is_empty() {
+            self.slots.reserve_exact(self.width);
+            self.slots.resize_with(self.width, || None);
+            grown += size_class(self.slots.capacity() * size_of::<Option<Box<Slot>>>());
         }
-        let grown = self.allocate();
-        self.slots[slot].tally = self.slots[slot].tally.plus(tally);
-        self.tally = self.tally.plus(tally);
-        self.bytes += grown;
-        grown
+        if self.slots[number].is_none() {
+            grown += self.slots[number].insert(Slot::new()).size();
+        }
+        grown as i64
     }
 
-    /// Allocates the slots, if they are not; returns the bytes that took.
-    fn allocate(&mut self) -> i64 {
-        if !self.slots.is_empty() {
-            return 0;
-        }
-        self.slots.reserve_exact(self.width);
-        self.slots.resize_with(self.width, || Slot {
-            table: Table::default(),
-            tally: Tally::default(),
-            earliest: u64::MAX,
-        });
-        size_class(self.width * size_of::<Slot>()) as i64
+    /// Frees a slot that holds nothing; returns the bytes that gave.
+    fn free_if_empty(&mut self, number: usize) -> i64 {
+        let slot = self.slots[number].take_if(|slot| slot.is_empty());
+        slot.map_or(0, |slot| slot.size() as i64)
     }
 
     /// Evicts the entry of `hash`, if it was not used since `stamp`; returns the bytes that freed.
@@ -218,17 +237,18 @@ impl Partition {
         stamp: u32,
         context: Context<'_>,
     ) -> Option<i64> {
-        let table = &mut self.slots.get_mut(slot)?.table;
-        let place = table.find_where(hash, |entry| {
+        let held = self.slot_mut(slot)?;
+        let place = held.table.find_where(hash, |entry| {
             entry.stamp() == stamp && Hash::of(context.seed, entry.key()) == hash
         })?;
-        let before = table.size();
-        let entry = table.remove(place);
-        let freed = (before + entry.size()) as i64 - table.size() as i64;
+        let before = held.size();
+        let entry = held.table.remove(place);
+        let mut freed = (before + entry.size()) as i64 - held.size() as i64;
         let tally = minus(weigh(entry.value(true), context));
-        self.slots[slot].tally = self.slots[slot].tally.plus(tally);
+        held.tally = held.tally.plus(tally);
         self.tally = self.tally.plus(tally);
         self.entries -= 1;
+        freed += self.free_if_empty(slot);
         self.bytes -= freed;
         Some(freed)
     }
@@ -244,11 +264,13 @@ impl Partition {
             return;
         }
         let start = random.usize(..self.width);
-        let slots = (start..self.width).chain(0..start);
-        let slot = slots.into_iter().find(|&slot| self.slots[slot].table.len() > 0);
-        if let Some(slot) = slot {
-            for entry in self.slots[slot].table.sample(random, count) {
-                visit(slot, entry);
+        let mut slots = (start..self.width).chain(0..start);
+        let found = slots.find_map(|number| {
+            self.slot(number).filter(|slot| slot.table.len() > 0).map(|slot| (number, slot))
+        });
+        if let Some((number, slot)) = found {
+            for entry in slot.table.sample(random, count) {
+                visit(number, entry);
             }
         }
     }
@@ -259,7 +281,7 @@ impl Partition {
             return self.tally;
         }
         let slots = self.slots.get(slots).unwrap_or_default();
-        slots.iter().fold(Tally::default(), |sum, slot| sum.plus(slot.tally))
+        slots.iter().flatten().fold(Tally::default(), |sum, slot| sum.plus(slot.tally))
     }
 
     /// Shows `visit` the `limit` smallest keys of a slot after `after`, in order.
@@ -270,7 +292,7 @@ impl Partition {
         limit: usize,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) {
-        let Some(slot) = self.slots.get(slot).filter(|_| limit > 0) else {
+        let Some(slot) = self.slot(slot).filter(|_| limit > 0) else {
             return;
         };
         let mut smallest: BinaryHeap<(&[u8], &[u8])> = BinaryHeap::new();
@@ -303,7 +325,7 @@ impl Partition {
         count: usize,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Option<u64> {
-        let table = &self.slots.get(slot)?.table;
+        let table = &self.slot(slot)?.table;
         table.walk(seed, from, count, |entry| visit(entry.key(), entry.value(self.stamped)))
     }
 
@@ -329,7 +351,7 @@ impl Partition {
         mut visit: impl FnMut(&[u8], &[u8]) -> Option<u64>,
     ) -> Option<u64> {
         let stamped = self.stamped;
-        let slot = self.slots.get_mut(slot)?;
+        let slot = self.slots.get_mut(slot)?.as_deref_mut()?;
         let mut next = None;
         if from > 0 || slot.earliest <= now_ms {
             // Changes lower it while the walk is under way, as the walk itself does.
@@ -352,7 +374,7 @@ impl Partition {
             return 0;
         }
         let mut grown = 0;
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().flatten() {
             let before: usize = slot.table.iter().map(Entry::size).sum();
             slot.table.replace_all(|entry| entry.stamped(tick));
             grown += slot.table.iter().map(Entry::size).sum::<usize>() as i64 - before as i64;
@@ -366,13 +388,13 @@ impl Partition {
     /// which is not above 0.
     pub(super) fn shrink_to_fit(&mut self) -> i64 {
         let mut grown = 0;
-        for slot in &mut self.slots {
-            let before = slot.table.size();
+        for slot in self.slots.iter_mut().flatten() {
+            let before = slot.size();
             slot.table.shrink_to_fit();
-            grown += slot.table.size() as i64 - before as i64;
+            grown += slot.size() as i64 - before as i64;
         }
-        if self.entries == 0 && self.slots.iter().all(|slot| slot.tally == Tally::default()) {
-            grown -= size_class(self.slots.capacity() * size_of::<Slot>()) as i64;
+        if self.slots.iter().all(Option::is_none) {
+            grown -= size_class(self.slots.capacity() * size_of::<Option<Box<Slot>>>()) as i64;
             self.slots = Vec::new();
         }
         self.bytes += grown;
@@ -381,7 +403,7 @@ impl Partition {
 
     /// Empties the partition for good. The slots are handed over, to be dropped without the
     /// lock, with the bytes they held.
-    pub(super) fn close(&mut self) -> (Vec<Slot>, i64) {
+    pub(super) fn close(&mut self) -> (Slots, i64) {
         let bytes = self.bytes;
         let slots = std::mem::take(&mut self.slots);
         *self = Self::new(self.width, self.stamped);
@@ -392,11 +414,11 @@ impl Partition {
     /// Derives the sums anew; a sentence on what does not add up.
     #[cfg(test)]
     pub(super) fn check(&self, seed: u64) -> Result<(), String> {
-        let mut bytes = size_class(self.slots.capacity() * size_of::<Slot>());
+        let mut bytes = size_class(self.slots.capacity() * size_of::<Option<Box<Slot>>>());
         let (mut entries, mut tally) = (0, Tally::default());
-        for slot in &self.slots {
+        for slot in self.slots.iter().flatten() {
             slot.table.check(seed)?;
-            bytes += slot.table.size() + slot.table.iter().map(Entry::size).sum::<usize>();
+            bytes += slot.size() + slot.table.iter().map(Entry::size).sum::<usize>();
             entries += slot.table.len();
             tally = tally.plus(slot.tally);
         }
@@ -415,8 +437,7 @@ impl Partition {
 
 /// What an entry of a space that evicts counts as.
 fn weigh(value: &[u8], context: Context<'_>) -> Tally {
-    let expiring = context.policy.due(context.space, value).is_some();
-    Tally { keys: 1, expiring: i64::from(expiring) }
+    Tally { keys: 1, expiring: i64::from(context.due(value).is_some()) }
 }
 
 const fn minus(tally: Tally) -> Tally {

@@ -9,13 +9,15 @@
 //! Since a bucket is a range of hashes, a walk in the order of hashes can stop anywhere and go
 //! on later: its position is a hash, which means the same however the buckets were cut since.
 //!
-//! Holds: the buckets' ranges cover all hashes once; `directory` is empty while `bits` is 0,
-//! which a slot of a few dozen keys never leaves; without keys there is no bucket and nothing is
-//! allocated; `arrays` is the sum of the buckets' sizes.
+//! Holds: the buckets' ranges cover all hashes once; there is no directory while there is one
+//! bucket, which then lies in the table itself, as for most slots it does; without keys there is
+//! no bucket and nothing is allocated; `arrays` is the sum of the buckets' sizes.
 
 use crate::memory::bucket::{BUCKET_MAX, Bucket};
 use crate::memory::entry::{Entry, Hash};
 use crate::memory::size::size_class;
+
+use smallvec::SmallVec;
 
 /// The most bits of the directory, 64 MiB of it. Beyond, buckets grow instead.
 const BITS_MAX: u8 = 24;
@@ -30,14 +32,32 @@ pub(super) struct Place {
     index: usize,
 }
 
+/// Which bucket has which prefixes.
+#[derive(Debug)]
+struct Directory {
+    /// How many bits it tells apart, 1 at least.
+    bits: u8,
+    /// The bucket of each value of those bits.
+    places: Box<[u32]>,
+}
+
+impl Directory {
+    fn index(&self, prefix: u32) -> usize {
+        (prefix >> (32 - u32::from(self.bits))) as usize
+    }
+
+    fn size(&self) -> usize {
+        size_class(size_of::<Self>()) + size_class(size_of_val(&*self.places))
+    }
+}
+
 /// The entries of a slot.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    buckets: Vec<Bucket>,
-    directory: Vec<u32>,
+    buckets: SmallVec<[Bucket; 1]>,
+    directory: Option<Box<Directory>>,
     arrays: usize,
     len: usize,
-    bits: u8,
 }
 
 impl Table {
@@ -47,10 +67,11 @@ impl Table {
     }
 
     /// The bytes of the table, without what the entries allocate.
-    pub(super) const fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
+        let buckets = if self.buckets.spilled() { self.buckets.capacity() } else { 0 };
         self.arrays
-            + size_class(self.directory.capacity() * size_of::<u32>())
-            + size_class(self.buckets.capacity() * size_of::<Bucket>())
+            + size_class(buckets * size_of::<Bucket>())
+            + self.directory.as_ref().map_or(0, |directory| directory.size())
     }
 
     /// All entries, in no order.
@@ -60,11 +81,11 @@ impl Table {
 
     /// Which bucket has `prefix` in its range. There must be one.
     fn bucket_of(&self, prefix: u32) -> usize {
-        if self.bits == 0 { 0 } else { self.directory[self.directory_index(prefix)] as usize }
+        self.directory.as_ref().map_or(0, |known| known.places[known.index(prefix)] as usize)
     }
 
-    fn directory_index(&self, prefix: u32) -> usize {
-        (prefix >> (32 - u32::from(self.bits))) as usize
+    fn bits(&self) -> u8 {
+        self.directory.as_ref().map_or(0, |directory| directory.bits)
     }
 
     /// Where `key` is.
@@ -196,7 +217,6 @@ impl Table {
     }
 
     fn push_bucket(&mut self, bucket: Bucket) {
-        // Room for one at first, then by half: most slots have one bucket for ever.
         if self.buckets.len() == self.buckets.capacity() {
             self.buckets.reserve_exact(self.buckets.len() / 2 + 1);
         }
@@ -205,7 +225,7 @@ impl Table {
     }
 
     fn split(&mut self, bucket: usize, seed: u64) {
-        if self.buckets[bucket].depth == self.bits {
+        if self.buckets[bucket].depth == self.bits() {
             self.double();
         }
         self.arrays -= self.buckets[bucket].size();
@@ -217,24 +237,23 @@ impl Table {
 
     /// Doubles the directory, so that it tells apart one bit more.
     fn double(&mut self) {
-        self.directory = if self.bits == 0 {
-            vec![0, 0]
-        } else {
-            self.directory.iter().flat_map(|&bucket| [bucket, bucket]).collect()
-        };
-        self.bits += 1;
+        let bits = self.bits() + 1;
+        let places = self.directory.take().map_or_else(
+            || Box::from([0, 0]),
+            |old| old.places.iter().flat_map(|&bucket| [bucket, bucket]).collect(),
+        );
+        self.directory = Some(Box::new(Directory { bits, places }));
     }
 
     /// Enters `bucket` in all its places in the directory.
     fn direct(&mut self, bucket: usize) {
-        if self.bits == 0 {
-            return;
-        }
         let Bucket { first, depth, .. } = self.buckets[bucket];
-        let start = self.directory_index(first);
-        let places = 1usize << (self.bits - depth);
-        let number = u32::try_from(bucket).expect("buckets are fewer than the directory's places");
-        self.directory[start..start + places].fill(number);
+        if let Some(directory) = &mut self.directory {
+            let start = directory.index(first);
+            let places = 1usize << (directory.bits - depth);
+            let number = u32::try_from(bucket).expect("there are fewer buckets than places");
+            directory.places[start..start + places].fill(number);
+        }
     }
 
     /// Joins `bucket` with its other half, if both are there and small.
@@ -262,33 +281,31 @@ impl Table {
             self.direct(upper);
         }
         self.halve();
-        if self.buckets.len() < self.buckets.capacity() / 4 {
-            self.buckets.shrink_to(self.buckets.len() * 2);
+        if self.buckets.len() < self.buckets.capacity() / 4 || self.buckets.len() == 1 {
+            self.buckets.shrink_to_fit();
         }
     }
 
     /// Makes the directory smaller while it is far larger than needed.
     fn halve(&mut self) {
-        let slack = if self.buckets.len() == 1 { 1 } else { 8 };
-        while self.bits > 0
-            && self.buckets.len() * slack <= self.directory.len()
-            && self.buckets.iter().all(|bucket| bucket.depth < self.bits)
+        if self.buckets.len() == 1 {
+            self.directory = None;
+        }
+        while let Some(directory) = &mut self.directory
+            && self.buckets.len() * 8 <= directory.places.len()
+            && self.buckets.iter().all(|bucket| bucket.depth < directory.bits)
         {
-            self.bits -= 1;
-            self.directory = if self.bits == 0 {
-                Vec::new()
-            } else {
-                self.directory.iter().step_by(2).copied().collect()
-            };
+            directory.bits -= 1;
+            directory.places = directory.places.iter().step_by(2).copied().collect();
         }
     }
 
     /// Derives everything that holds anew; a sentence on what does not.
     #[cfg(test)]
     pub(super) fn check(&self, seed: u64) -> Result<(), String> {
-        let places = if self.bits == 0 { 0 } else { 1 << self.bits };
-        if self.directory.len() != places {
-            return Err(format!("{} places for {} bits", self.directory.len(), self.bits));
+        let places = self.directory.as_ref().map_or(1, |directory| directory.places.len());
+        if places != 1 << self.bits() {
+            return Err(format!("{places} places for {} bits", self.bits()));
         }
         if self.arrays != self.buckets.iter().map(Bucket::size).sum::<usize>() {
             return Err("the sizes of the buckets do not add up".into());
@@ -300,7 +317,7 @@ impl Table {
         let mut seen = 0;
         while let Some(prefix) = start.filter(|_| !self.buckets.is_empty()) {
             let bucket = &self.buckets[self.bucket_of(prefix)];
-            if bucket.first != prefix || bucket.depth > self.bits {
+            if bucket.first != prefix || bucket.depth > self.bits() {
                 return Err(format!("a range from {} where {prefix} begins", bucket.first));
             }
             for entry in bucket.entries() {
@@ -409,40 +426,46 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn holds_together_and_a_walk_misses_nothing_that_stays(
-            steps in proptest::collection::vec((any::<bool>(), 0u32..4_000, 1u32..400), 1..30),
-            count in 1usize..200,
-        ) {
-            let mut table = Table::default();
-            let mut model = BTreeSet::new();
-            let mut staying: Option<BTreeSet<u32>> = None;
-            let mut seen = BTreeSet::new();
-            let mut from = Some(0);
-            for (add, first, more) in steps {
-                for what in first..first + more {
-                    if add && model.insert(what) {
-                        insert(&mut table, what);
-                    } else if !add && model.remove(&what) {
-                        remove(&mut table, what);
+            #![proptest_config(ProptestConfig::with_cases(64))]
+            #[test]
+            fn holds_together_and_a_walk_misses_nothing_that_stays(
+                steps in proptest::collection::vec((any::<bool>(), 0u32..4_000, 1u32..400), 1..30),
+                count in 1usize..200,
+            ) {
+                let mut table = Table::default();
+                let mut model = BTreeSet::new();
+                let mut staying: Option<BTreeSet<u32>> = None;
+                let mut seen = BTreeSet::new();
+                let mut from = Some(0);
+                for (add, first, more) in steps {
+                    for what in first..first + more {
+                        if add && model.insert(what) {
+                            insert(&mut table, what);
+                        } else if !add && model.remove(&what) {
+                            remove(&mut table, what);
+                        }
                     }
+                    prop_assert_eq!(table.check(SEED), Ok(()));
+                    let found: BTreeSet<u32> = table.iter().map(number).collect();
+                    prop_assert_eq!(&found, &model);
+                    if let Some(at) = from {
+                        from = table.walk(SEED, at, count, |entry| {
+        seen.insert(number(entry));
+        true
+    });
+                    }
+                    staying = Some(match staying {
+                        None => model.clone(),
+                        Some(staying) => &staying & &model,
+                    });
                 }
-                prop_assert_eq!(table.check(SEED), Ok(()));
-                let found: BTreeSet<u32> = table.iter().map(number).collect();
-                prop_assert_eq!(&found, &model);
-                if let Some(at) = from {
-                    from = table.walk(SEED, at, count, |entry| seen.insert(number(entry)) || true);
+                while let Some(at) = from {
+                    from = table.walk(SEED, at, count, |entry| {
+        seen.insert(number(entry));
+        true
+    });
                 }
-                staying = Some(match staying {
-                    None => model.clone(),
-                    Some(staying) => &staying & &model,
-                });
+                prop_assert!(staying.unwrap_or_default().is_subset(&seen));
             }
-            while let Some(at) = from {
-                from = table.walk(SEED, at, count, |entry| seen.insert(number(entry)) || true);
-            }
-            prop_assert!(staying.unwrap_or_default().is_subset(&seen));
         }
-    }
 }

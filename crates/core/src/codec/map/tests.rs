@@ -45,6 +45,33 @@ fn a_length_header_allocates_nothing() {
 }
 
 #[test]
+fn a_second_form_of_the_same_map_is_refused() {
+    let map = encode(&founded());
+    let nodes_at = 9 + 12 + 16 + 8 + 4 + 4;
+    let node_at = nodes_at + 4;
+    // Id, "one" with its length, token, no zone, weight.
+    let node = &map[node_at..node_at + 4 + 7 + 8 + 1 + 2];
+    let rest = &map[node_at + node.len()..];
+    let twice = [&map[..nodes_at], &2_u32.to_be_bytes(), node, node, rest].concat();
+    assert_eq!(decode(&resealed(twice)), Err(CodecError::Invalid("nodes out of order")));
+
+    // At the end of the payload: one run of 256 partitions, version 0.1, held by n1.
+    let run = |len: u32| [&len.to_be_bytes()[..], &[0; 11], &[1, 0, 0, 0, 1, 0, 0, 0, 1]].concat();
+    let tail = [&1_u32.to_be_bytes()[..], &run(256)].concat();
+    let runs_at = map.len() - 4 - tail.len();
+    assert_eq!(map[runs_at..map.len() - 4], tail);
+    let split = |a, b| {
+        let runs = [&2_u32.to_be_bytes()[..], &run(a), &run(b), &[0; 4]].concat();
+        decode(&resealed([&map[..runs_at], &runs].concat()))
+    };
+    assert_eq!(split(128, 128), Err(CodecError::Invalid("two runs of equal partitions")));
+    for (a, b) in [(256, 0), (256, 1), (u32::MAX, 1)] {
+        let refusal = split(a, b);
+        assert_eq!(refusal, Err(CodecError::Invalid("the wrong number of partitions")), "{a} {b}");
+    }
+}
+
+#[test]
 fn newer_formats_and_other_things_are_told_apart() {
     let mut newer = encode(&founded());
     newer[4] = FORMAT + 1;

@@ -160,8 +160,7 @@ impl Unresolved {
             }
             Self::Arity(command) => {
                 let name = command.name;
-                return reply
-                    .error(format!("ERR wrong number of arguments for '{name}' command"));
+                return reply.error(format!("ERR wrong number of arguments for '{name}' command"));
             }
         }
         reply.error(text);

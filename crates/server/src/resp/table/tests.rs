@@ -239,11 +239,10 @@ fn what_is_no_command_is_refused_in_the_words_of_redis() {
         refusal(&odd),
         "-ERR unknown command '\u{FFFD}', with args beginning with: '' 'x y' \r\n"
     );
-    let long: OwnedWords =
-        ["a".repeat(200), "b".repeat(112), "c".repeat(40), "d".to_owned()]
-            .iter()
-            .map(String::as_bytes)
-            .collect();
+    let long: OwnedWords = ["a".repeat(200), "b".repeat(112), "c".repeat(40), "d".to_owned()]
+        .iter()
+        .map(String::as_bytes)
+        .collect();
     let (a, b, c) = ("a".repeat(128), "b".repeat(112), "c".repeat(13));
     let expected =
         format!("-ERR unknown command '{a}', with args beginning with: '{b}' '{c}' \r\n");

@@ -119,12 +119,7 @@ impl Shared {
         }
     }
 
-    fn try_commit(
-        &self,
-        committer: &mut Committer,
-        group: Group,
-        now: Duration,
-    ) -> io::Result<()> {
+    fn try_commit(&self, committer: &mut Committer, group: Group, now: Duration) -> io::Result<()> {
         let Group { waiting, end, next } = group;
         if let Some(next) = next {
             self.change(committer, next)?;

@@ -3,8 +3,8 @@
 //! Holds: the locks are taken in this order: committer, desk, waiters; each of them, but for the
 //! committer's, is held only for moments and never while a file is touched.
 
-use super::error::LogError;
 use super::commit::Committer;
+use super::error::LogError;
 use super::format::{ENTRY, HEAD, padded};
 use super::pace::Waiting;
 use super::room::{Admission, Room};

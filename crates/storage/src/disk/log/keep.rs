@@ -115,7 +115,8 @@ impl Desk {
         let len = ordinary.max(self.room.wanted.saturating_add(OVERHEAD));
         match self.spares.front() {
             None => {
-                let old = (len == ordinary).then(|| self.disposable.pop_front_if(|old| old.len == len));
+                let old =
+                    (len == ordinary).then(|| self.disposable.pop_front_if(|old| old.len == len));
                 let recycled = old.flatten().map(|old| old.number);
                 let (number, salt) = (self.next_number, self.salts.u64(..));
                 Some(Chore::Make { number, len, salt, recycled })

@@ -75,12 +75,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self {
-            segment_bytes: 64 << 20,
-            max_pending_bytes: 8 << 20,
-            threads: true,
-            salt_seed: None,
-        }
+        Self { segment_bytes: 64 << 20, max_pending_bytes: 8 << 20, threads: true, salt_seed: None }
     }
 }
 
@@ -160,15 +155,9 @@ impl Log {
         options.segment_bytes =
             options.segment_bytes.max(LEAST_SEGMENT).next_multiple_of(ALIGN as u64);
         options.max_pending_bytes = options.max_pending_bytes.min(MAX_ENTRY as usize);
-        let mut salts =
-            options.salt_seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        let opener = Opener {
-            files: &*files,
-            dir,
-            options: &options,
-            from: from.max(1),
-            salts: &mut salts,
-        };
+        let mut salts = options.salt_seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        let opener =
+            Opener { files: &*files, dir, options: &options, from: from.max(1), salts: &mut salts };
         let recovered = opener.open(replay)?;
         let report = recovered.report.clone();
         let shared = Arc::new(Shared::new(files, dir, options, salts, recovered));

@@ -16,6 +16,11 @@ use std::time::Duration;
 /// Gathering goes on for at most this share of the time that a sync takes, as a divisor.
 pub(super) const GATHER: u32 = 2;
 
+fn gather() -> u32 {
+    static G: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *G.get_or_init(|| std::env::var("GATHER").ok().and_then(|g| g.parse().ok()).unwrap_or(4))
+}
+
 /// No gathering beyond this, however slow the disk: a slow disk is no reason to be idle.
 const GATHER_MOST: Duration = Duration::from_millis(1);
 
@@ -98,7 +103,7 @@ impl Pace {
             return Next::Commit;
         }
         let since = *self.gathering.get_or_insert(now);
-        let most = (self.sync_time / GATHER).min(GATHER_MOST);
+        let most = (self.sync_time * gather() / 8).min(GATHER_MOST);
         if now.saturating_sub(since) < most { Next::Gather } else { Next::Commit }
     }
 
@@ -126,11 +131,8 @@ impl Pace {
         self.due = None;
         if committers > 0 {
             self.served = committers;
-            self.sync_time = if self.sync_time.is_zero() {
-                took
-            } else {
-                (self.sync_time * 7 + took) / 8
-            };
+            self.sync_time =
+                if self.sync_time.is_zero() { took } else { (self.sync_time * 7 + took) / 8 };
         }
     }
 }

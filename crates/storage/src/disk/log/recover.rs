@@ -24,7 +24,7 @@ use super::planted::{Bug, planted};
 use super::scan::{self, Ending, Scanned, Visit, behind, first_position};
 use super::segment::{self, Maker, OVERHEAD, Sealed, Segment, Unmade, put_plate};
 use super::{LogOptions, Recovery};
-use crate::files::{File, Files, Open};
+use crate::files::{Files, Open};
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
@@ -126,6 +126,9 @@ impl Opener<'_> {
         for name in names.iter().filter(|name| name.ends_with(".tmp")) {
             self.io("remove", name, self.files.remove(&self.dir.join(name)))?;
         }
+        // A name may be seen and yet be lost with the power, if a process before this one made it
+        // and failed to sync it.
+        self.io("sync", "", self.files.sync_dir(self.dir))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
         numbers.sort_unstable();
         let gap = numbers.windows(2).find(|pair| pair[0].checked_add(1) != Some(pair[1]));
@@ -152,7 +155,8 @@ impl Opener<'_> {
         let mut all = Vec::with_capacity(numbers.len());
         for number in numbers {
             let name = segment::name(*number);
-            let file = self.io("open", &name, self.files.open(&self.dir.join(&name), Open::Existing))?;
+            let file =
+                self.io("open", &name, self.files.open(&self.dir.join(&name), Open::Existing))?;
             let len = self.io("measure", &name, file.len())?;
             let mut bytes = [0; PLATE];
             let read = self.io("read", &name, file.read_at(0, &mut bytes))?;
@@ -162,6 +166,9 @@ impl Opener<'_> {
             }
             if log_id.is_some_and(|id| id != plate.log_id) {
                 return Err(LogError::damaged(&name, 16, "this is a segment of another log"));
+            }
+            if len < plate.capacity {
+                return Err(LogError::damaged(&name, len, "the file is cut short"));
             }
             let segment = Segment { number: *number, salt: plate.salt, len, file };
             all.push(Found { segment, name, capacity: plate.capacity });
@@ -176,7 +183,8 @@ impl Opener<'_> {
             return Err(LogError::damaged(IDENTITY, 0, gone));
         }
         if self.from > 1 {
-            let what = format!("there is no log, though entries from {} on are asked for", self.from);
+            let what =
+                format!("there is no log, though entries from {} on are asked for", self.from);
             return Err(LogError::damaged("", 0, what));
         }
         for found in found {
@@ -303,9 +311,6 @@ impl Opener<'_> {
         if planted(Bug::CutAtDamage) {
             return Ok(());
         }
-        if current.segment.len < current.capacity {
-            return damaged("the file is cut short".to_owned());
-        }
         let next = end.scanned.next.unwrap_or(self.from);
         let behind = behind(end.bytes, current.segment.salt, end.scanned.offset);
         if let Some(behind) = behind.filter(|behind| behind.mark > next) {
@@ -390,9 +395,8 @@ impl Opener<'_> {
     }
 
     fn io<T>(&self, doing: &str, name: &str, result: io::Result<T>) -> Result<T, LogError> {
-        result.map_err(|error| {
-            LogError::io(&format!("cannot {doing}"), &self.dir.join(name), &error)
-        })
+        result
+            .map_err(|error| LogError::io(&format!("cannot {doing}"), &self.dir.join(name), &error))
     }
 }
 

@@ -60,8 +60,7 @@ pub(super) fn scan(
     expected: Option<u64>,
     visit: &mut Visit<'_>,
 ) -> Result<Scanned, LogError> {
-    let mut found =
-        Scanned { next: expected, offset: PLATE, proven: PLATE, ending: Ending::Blank };
+    let mut found = Scanned { next: expected, offset: PLATE, proven: PLATE, ending: Ending::Blank };
     // Frames not yet proven to be synced: the position and the offset at which each ends.
     let mut unproven = VecDeque::new();
     loop {
@@ -197,7 +196,10 @@ mod tests {
         bytes
     }
 
-    fn read(bytes: &[u8], expected: Option<u64>) -> (Result<Scanned, LogError>, Vec<(u64, Vec<u8>)>) {
+    fn read(
+        bytes: &[u8],
+        expected: Option<u64>,
+    ) -> (Result<Scanned, LogError>, Vec<(u64, Vec<u8>)>) {
         let mut entries = Vec::new();
         let found = scan("f", bytes, SALT, expected, &mut |position, entry| {
             entries.push((position, entry.to_vec()));

@@ -151,7 +151,8 @@ impl Maker<'_> {
 
     /// Lengthens a segment that nothing was written to yet.
     pub(super) fn grow(&self, segment: &mut Segment, len: u64) -> Result<(), Unmade> {
-        let grown = segment.file.allocate(len).and_then(|()| fill(&*segment.file, segment.len, len));
+        let grown =
+            segment.file.allocate(len).and_then(|()| fill(&*segment.file, segment.len, len));
         if let Err(error) = grown {
             // It stays as long as it was, as far as anyone will use it.
             let _ = segment.file.set_len(segment.len);
@@ -196,7 +197,12 @@ fn fill(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
 }
 
 /// Makes the small file `name` that holds nothing but `plate`, whole or not at all.
-pub(super) fn put_plate(files: &dyn Files, dir: &Path, name: &str, plate: &Plate) -> io::Result<()> {
+pub(super) fn put_plate(
+    files: &dyn Files,
+    dir: &Path,
+    name: &str,
+    plate: &Plate,
+) -> io::Result<()> {
     let made = dir.join("plate.tmp");
     let file = files.open(&made, Open::Fresh)?;
     file.write_at(0, &plate.encode())?;
@@ -214,7 +220,8 @@ mod tests {
         for n in [0, 1, 255, u64::MAX] {
             assert_eq!(number(&name(n)), Some(n));
         }
-        for bad in ["1.log", "000000000000000G.log", "00000000000000FF.log", "+00000000000000f.log"] {
+        for bad in ["1.log", "000000000000000G.log", "00000000000000FF.log", "+00000000000000f.log"]
+        {
             assert_eq!(number(bad), None, "{bad}");
         }
     }

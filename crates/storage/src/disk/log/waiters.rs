@@ -18,7 +18,8 @@ pub(super) struct Waiters {
 impl Waiters {
     /// Keeps `waker` until `commit` is settled.
     pub(super) fn add(&mut self, commit: Commit, waker: &Waker) {
-        let place = self.places.entry(waker.data().addr()).or_insert_with(|| (commit, waker.clone()));
+        let place =
+            self.places.entry(waker.data().addr()).or_insert_with(|| (commit, waker.clone()));
         place.0.written = place.0.written.min(commit.written);
         place.0.synced = place.0.synced.min(commit.synced);
         if !place.1.will_wake(waker) {

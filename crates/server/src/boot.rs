@@ -1,0 +1,296 @@
+//! Starting and stopping a server: node, listeners, threads, and back.
+//!
+//! Holds: the order of the start is descriptors, node, sockets, threads; whatever fails undoes
+//! what came before it. The stop is its reverse: no new connections, running requests finish
+//! within their grace, connections end, the node syncs and closes. A server that stopped this
+//! way has lost nothing and starts without replaying.
+
+mod logs;
+
+use crate::config::Resolved;
+use crate::connection::Shared;
+use crate::listener::{BindError, Bound, ListenAddress, Workers, accept_all, bind};
+use shoal_node::{Node, NodeConfig, Refusal, StartError};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+/// File descriptors beside those of connections: the store's files, the log, the sockets.
+const OTHER_DESCRIPTORS: u64 = 1_024;
+
+/// Why a server did not start, or did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The node did not start.
+    #[error(transparent)]
+    Node(#[from] StartError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A thread or an event loop could not be started.
+    #[error("a thread could not be started: {0}; raise the limit of processes")]
+    Thread(#[source] io::Error),
+    /// The signals that stop the server could not be listened for.
+    #[error("signals cannot be listened for: {0}")]
+    Signals(#[source] io::Error),
+    /// Standard output could not be written.
+    #[error("standard output cannot be written: {0}")]
+    Output(#[source] io::Error),
+    /// The node could not be closed cleanly. What was acknowledged is safe; the next start
+    /// replays it.
+    #[error("the node could not be closed cleanly: {0}; what was acknowledged is kept")]
+    Stop(#[source] Refusal),
+    /// A second signal came before the server had stopped.
+    #[error("stopped at once by a second signal; what was acknowledged is kept")]
+    Interrupted,
+}
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// Starts a server. Blocks while the node opens its data.
+    ///
+    /// # Errors
+    /// [`BootError`], a sentence that says what to do; nothing is left running.
+    pub fn start(config: Resolved) -> Result<Running, BootError> {
+        let config = Arc::new(with_descriptors(config));
+        if config.insecure_open {
+            tracing::warn!(
+                "insecure_open is set: everyone who reaches these addresses can read and change \
+                 everything"
+            );
+        }
+        // Sockets first: another server on the same port is found out before its data directory
+        // is touched, and clients that come early wait in the queue of the socket.
+        let bound: Vec<Bound> = config.listen.iter().map(bind).collect::<Result<_, _>>()?;
+        let addresses = bound.iter().map(|bound| bound.address.clone()).collect();
+        let node = Node::start(node_config(&config))?;
+        let shared = Arc::new(Shared::new(Arc::clone(&node), config, addresses));
+        match Running::begin(Arc::clone(&shared), bound) {
+            Ok(running) => Ok(running),
+            Err(error) => {
+                // The reason of the failed start is the one worth telling.
+                let _ = node.stop();
+                Err(BootError::Thread(error))
+            }
+        }
+    }
+}
+
+/// A server that runs. Dropping it stops it.
+#[derive(Debug)]
+pub struct Running {
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    control: Option<JoinHandle<Result<(), Refusal>>>,
+}
+
+impl Running {
+    fn begin(shared: Arc<Shared>, bound: Vec<Bound>) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
+        // A runtime of this kind stays on its thread; only its ingredients can be tried here.
+        drop(runtime?);
+        let (workers, threads) = Workers::start(&shared)?;
+        let (stop, stopped) = oneshot::channel();
+        let there = Arc::clone(&shared);
+        let control = std::thread::Builder::new()
+            .name("shoal-control".to_owned())
+            .spawn(move || control(&there, bound, workers, threads, stopped))?;
+        Ok(Self { shared, stop: Some(stop), control: Some(control) })
+    }
+
+    /// Where the server listens, with real port numbers.
+    #[must_use]
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.shared.addresses
+    }
+
+    /// The node that answers.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.shared.node
+    }
+
+    /// What the server's connections share: settings, the list of clients, counters.
+    #[must_use]
+    pub const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Stops the server: no new connections, running requests finish within their grace, the
+    /// node syncs and closes. Blocks until that is done.
+    ///
+    /// # Errors
+    /// [`BootError::Stop`], if the node could not be closed cleanly.
+    pub fn shutdown(mut self) -> Result<(), BootError> {
+        self.finish().map_err(BootError::Stop)
+    }
+
+    fn finish(&mut self) -> Result<(), Refusal> {
+        // The thread hears of it by the sender's end, too.
+        drop(self.stop.take());
+        match self.control.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(outcome)) => outcome,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.control.is_some()
+            && let Err(error) = self.finish()
+        {
+            tracing::error!(%error, "the node could not be closed cleanly");
+        }
+    }
+}
+
+/// Accepts connections until told to stop, then stops everything in order.
+fn control(
+    shared: &Arc<Shared>,
+    bound: Vec<Bound>,
+    workers: Arc<Workers>,
+    threads: Vec<JoinHandle<()>>,
+    stopped: oneshot::Receiver<()>,
+) -> Result<(), Refusal> {
+    match local_runtime() {
+        Ok(runtime) => runtime.block_on(async {
+            let mut listeners = JoinSet::new();
+            for bound in bound {
+                let (shared, workers) = (Arc::clone(shared), Arc::clone(&workers));
+                listeners.spawn_local(accept_all(bound, shared, workers));
+            }
+            // Sent or dropped, either means stop.
+            let _ = stopped.await;
+            listeners.shutdown().await;
+        }),
+        Err(error) => tracing::error!(%error, "the thread that accepts connections cannot start"),
+    }
+    shared.stopping.store(true, Ordering::SeqCst);
+    // The threads see that nothing more will come, and the connections that they are to end.
+    drop(workers);
+    shared.registry.wake_all();
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a thread that served connections panicked");
+        }
+    }
+    shared.node.stop()
+}
+
+fn local_runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+/// Runs a server until SIGTERM or Ctrl-C, and stops it in order.
+///
+/// Prints the data directory and, once requests are welcome, a line `ready: listening on ADDR`
+/// per address.
+///
+/// # Errors
+/// [`BootError`], a sentence that says what to do.
+pub fn run(config: Resolved) -> Result<(), BootError> {
+    logs::start(&config);
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(BootError::Thread)?;
+    let mut signals = {
+        let _context = runtime.enter();
+        Signals::new().map_err(BootError::Signals)?
+    };
+    let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
+    say(&format!("data: {}", data.display()))?;
+    let running = Server::start(config)?;
+    for address in running.addresses() {
+        say(&format!("ready: listening on {address}"))?;
+    }
+    let signal = runtime.block_on(signals.next());
+    tracing::info!(signal, "stopping");
+    runtime.block_on(async {
+        let stopping = tokio::task::spawn_blocking(|| running.shutdown());
+        tokio::select! {
+            outcome = stopping => match outcome {
+                Ok(outcome) => outcome,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            _ = signals.next() => Err(BootError::Interrupted),
+        }
+    })?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The signals that stop a server.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// Tells whoever started the server, a person or a script.
+fn say(line: &str) -> Result<(), BootError> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(BootError::Output)
+}
+
+fn node_config(config: &Resolved) -> NodeConfig {
+    NodeConfig {
+        data: config.data.clone(),
+        memory_limit: config.memory_limit,
+        default_in_memory: config.memory,
+        max_value_bytes: usize::try_from(config.max_value).unwrap_or(usize::MAX),
+        min_free: config.min_free,
+        name: config.name.clone(),
+        ..NodeConfig::default()
+    }
+}
+
+/// Raises the limit of file descriptors to what the connections need, or, where the system does
+/// not let us, lowers the connections to what there is.
+fn with_descriptors(mut config: Resolved) -> Resolved {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let needed = config.max_clients as u64 + OTHER_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    let Some(current) = limit.current.filter(|current| *current < needed) else { return config };
+    let wanted = limit.maximum.map_or(needed, |maximum| needed.min(maximum));
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+    let have = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => wanted,
+        Err(_) => current,
+    };
+    if have < needed {
+        let left = have.saturating_sub(OTHER_DESCRIPTORS).max(have / 2).max(1);
+        let clients = usize::try_from(left).unwrap_or(usize::MAX).min(config.max_clients);
+        tracing::warn!(
+            descriptors = have,
+            max_clients = clients,
+            "the limit of open files is too low for max_clients; raise it with `ulimit -n`"
+        );
+        config.max_clients = clients;
+    }
+    config
+}

@@ -1,0 +1,244 @@
+//! The socket of an HTTP connection, watched: idle, slow and stuck ones end.
+//!
+//! Holds: a connection without a request ends after the idle time; a head that trickles and a
+//! peer that takes no byte end it sooner. While a request is worked on, only its own body counts.
+//!
+//! Does not know: where a request begins or ends; the service says so through [`Meter`].
+
+use crate::config::Resolved;
+use crate::connection::{Client, Pace};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// What a connection's socket and its service know of each other.
+pub(crate) struct Meter {
+    active: Cell<usize>,
+    answered: Cell<u64>,
+    quiet_since: Cell<Instant>,
+    head: RefCell<Pace>,
+    head_begun: Cell<bool>,
+}
+
+impl Meter {
+    /// A meter for a connection whose first bytes have come.
+    pub(crate) fn new(config: &Resolved) -> Rc<Self> {
+        Rc::new(Self {
+            active: Cell::new(0),
+            answered: Cell::new(0),
+            quiet_since: Cell::new(Instant::now()),
+            head: RefCell::new(Pace::new(config.slow_request)),
+            head_begun: Cell::new(true),
+        })
+    }
+
+    /// A request's head is complete; it counts as worked on until the answer is dropped.
+    pub(crate) fn begin(self: &Rc<Self>) -> Working {
+        self.active.set(self.active.get() + 1);
+        self.head_begun.set(false);
+        self.head.borrow_mut().reset();
+        Working(Rc::clone(self))
+    }
+
+    fn came(&self, bytes: usize) {
+        if self.active.get() == 0 {
+            self.head_begun.set(true);
+            self.head.borrow_mut().grew(bytes);
+        }
+    }
+}
+
+/// A request being worked on.
+pub(crate) struct Working(Rc<Meter>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let meter = &self.0;
+        meter.active.set(meter.active.get() - 1);
+        meter.answered.set(meter.answered.get() + 1);
+        meter.quiet_since.set(Instant::now());
+    }
+}
+
+/// A socket that ends by itself.
+pub(crate) struct Metered<S> {
+    inner: S,
+    meter: Rc<Meter>,
+    config: Arc<Resolved>,
+    client: Arc<Client>,
+    is_h2: bool,
+    timer: Pin<Box<Option<Sleep>>>,
+    stuck_since: Option<Instant>,
+    bytes_in: u64,
+    bytes_out: u64,
+    totals: Totals,
+}
+
+/// Where the bytes of all connections are added up.
+#[derive(Clone)]
+pub(crate) struct Totals(pub(crate) Arc<crate::connection::Shared>);
+
+impl Totals {
+    fn add(counter: &AtomicU64, bytes: u64) {
+        if bytes > 0 {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<S> Metered<S> {
+    pub(crate) fn new(
+        inner: S,
+        meter: Rc<Meter>,
+        client: Arc<Client>,
+        totals: Totals,
+        is_h2: bool,
+    ) -> Self {
+        let config = Arc::clone(&totals.0.config);
+        Self {
+            inner,
+            meter,
+            config,
+            client,
+            is_h2,
+            timer: Box::pin(None),
+            stuck_since: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            totals,
+        }
+    }
+
+    /// When a read that waits becomes a reason to end, and whether that is now.
+    fn read_deadline(&self, now: Instant) -> Option<(Instant, bool)> {
+        let meter = &self.meter;
+        if meter.active.get() > 0 {
+            return None;
+        }
+        if meter.head_begun.get() && !self.is_h2 {
+            let mut head = meter.head.borrow_mut();
+            let slow = head.is_too_slow(now);
+            return Some((head.deadline(now), slow));
+        }
+        // Frames of HTTP/2 are no sign of a request; the first one must come soon.
+        let patience = if self.is_h2 && meter.answered.get() == 0 {
+            self.config.slow_request
+        } else {
+            self.config.http_idle
+        };
+        let deadline = meter.quiet_since.get() + patience;
+        Some((deadline, now >= deadline))
+    }
+
+    fn wake_at(&mut self, deadline: Instant, cx: &mut Context<'_>) {
+        match self.timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.reset(deadline),
+            None => self.timer.set(Some(sleep_until(deadline))),
+        }
+        if let Some(timer) = self.timer.as_mut().as_pin_mut()
+            && timer.poll(cx).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Notes how a write went; a peer that takes nothing for long is given up.
+    fn wrote(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match &outcome {
+            Poll::Ready(Ok(count)) => {
+                self.stuck_since = None;
+                self.bytes_out += *count as u64;
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                let now = Instant::now();
+                let deadline = *self.stuck_since.get_or_insert(now) + self.config.slow_reader;
+                if now >= deadline || self.client.is_killed() {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                self.wake_at(deadline, cx);
+            }
+        }
+        outcome
+    }
+}
+
+impl<S> Drop for Metered<S> {
+    fn drop(&mut self) {
+        Totals::add(&self.totals.0.bytes_in, self.bytes_in);
+        Totals::add(&self.totals.0.bytes_out, self.bytes_out);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.inner).poll_read(cx, buffer) {
+            Poll::Ready(outcome) => {
+                let came = buffer.filled().len() - before;
+                this.meter.came(came);
+                this.bytes_in += came as u64;
+                Poll::Ready(outcome)
+            }
+            Poll::Pending => {
+                match this.read_deadline(Instant::now()) {
+                    Some((_, true)) => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                    Some((deadline, false)) if this.stuck_since.is_none() => {
+                        this.wake_at(deadline, cx);
+                    }
+                    _ => {}
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_write(cx, bytes);
+        this.wrote(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_write_vectored(cx, bytes);
+        this.wrote(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+    }
+}

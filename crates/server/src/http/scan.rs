@@ -1,0 +1,199 @@
+//! Listing keys: pages in the order of slot, then key.
+//!
+//! Holds: a cursor is the last key of the page before, so it stays good through restarts, growth
+//! and removals; a key present throughout is listed exactly once. A page has a bound in keys and
+//! in bytes.
+
+use super::form::Form;
+use super::job;
+use super::query::Query;
+use super::reply::Reply;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::StatusCode;
+use serde::Serialize;
+use shoal_core::record::Body;
+use shoal_core::version::Millis;
+use shoal_core::{Record, Version};
+use shoal_node::{Access, Code, Halt, Node, Refusal, Target};
+use std::sync::Arc;
+
+/// Keys of a page unless the caller says otherwise.
+const DEFAULT_LIMIT: usize = 100;
+
+/// The most keys of a page.
+const MAX_LIMIT: usize = 1_024;
+
+/// A page ends once it holds this many bytes of keys and values.
+const MAX_PAGE_BYTES: usize = 16 << 20;
+
+/// How many entries with their values are asked for at once, since each may be long.
+const VALUES_AT_ONCE: usize = 16;
+
+/// Tells our cursors from other texts, and this form of them from later ones.
+const CURSOR_MARK: &str = "k1.";
+
+/// What to list.
+struct Ask {
+    prefix: Vec<u8>,
+    after: Option<Vec<u8>>,
+    limit: usize,
+    values: bool,
+}
+
+/// One listed key.
+struct Item {
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+    version: Version,
+    expires_at: Option<Millis>,
+}
+
+#[derive(Serialize)]
+struct ItemDocument {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_b64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_b64: Option<String>,
+    version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Millis>,
+}
+
+#[derive(Serialize)]
+struct Page {
+    order: &'static str,
+    keys: Vec<ItemDocument>,
+    cursor: Option<String>,
+}
+
+/// GET of a keyspace's keys.
+pub(crate) async fn run(
+    node: &Arc<Node>,
+    target: Target,
+    query: &Query,
+) -> Result<Reply, Refusal> {
+    let ask = read(query)?;
+    let page = job::run(node, move |access| {
+        if !access.exists(&target) {
+            return Err(unknown(&target).into());
+        }
+        list(access, &target, &ask)
+    });
+    let (items, more) = page.await?;
+    let cursor = items.last().filter(|_| more).map(|item| write_cursor(&item.key));
+    let keys = items.into_iter().map(document).collect();
+    Ok(Reply::json(StatusCode::OK, &Page { order: "slot, then key", keys, cursor }))
+}
+
+fn read(query: &Query) -> Result<Ask, Refusal> {
+    let limit = match query.number("limit")? {
+        None => DEFAULT_LIMIT,
+        Some(limit) => match usize::try_from(limit) {
+            Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => limit,
+            _ => {
+                let message = format!("the parameter `limit` is 1 to {MAX_LIMIT}");
+                return Err(Refusal::new(Code::BadOption, message));
+            }
+        },
+    };
+    Ok(Ask {
+        prefix: query.get("prefix").unwrap_or_default().to_vec(),
+        after: query.text("cursor")?.map(read_cursor).transpose()?,
+        limit,
+        values: query.flag("values")?,
+    })
+}
+
+/// Collects a page; whether there may be more.
+fn list(access: &mut Access<'_>, target: &Target, ask: &Ask) -> Result<(Vec<Item>, bool), Halt> {
+    let mut items: Vec<Item> = Vec::new();
+    let mut bytes = 0;
+    let at_once = if ask.values { VALUES_AT_ONCE } else { ask.limit };
+    while items.len() < ask.limit && bytes < MAX_PAGE_BYTES {
+        let after = items.last().map(|item| item.key.clone()).or_else(|| ask.after.clone());
+        let wanted = at_once.min(ask.limit - items.len());
+        let mut full = false;
+        let more = access.list(target, &ask.prefix, after.as_deref(), wanted, &mut |key, record| {
+            full |= bytes >= MAX_PAGE_BYTES;
+            if !full {
+                let item = take(key, &record, ask.values);
+                bytes += item.key.len() + item.value.as_ref().map_or(0, Vec::len);
+                items.push(item);
+            }
+        })?;
+        if !more && !full {
+            return Ok((items, false));
+        }
+    }
+    Ok((items, true))
+}
+
+fn take(key: &[u8], record: &Record<'_>, with_value: bool) -> Item {
+    let value = match record.body {
+        Body::Live { bytes, .. } if with_value => Some(bytes.to_vec()),
+        _ => None,
+    };
+    Item {
+        key: key.to_vec(),
+        value,
+        version: record.version,
+        expires_at: record.expires_at,
+    }
+}
+
+fn document(item: Item) -> ItemDocument {
+    let (key, key_b64) = Form::of(item.key).fields();
+    let (value, value_b64) = item.value.map_or((None, None), |value| Form::of(value).fields());
+    ItemDocument {
+        key,
+        key_b64,
+        value,
+        value_b64,
+        version: item.version.to_string(),
+        expires_at: item.expires_at,
+    }
+}
+
+fn write_cursor(key: &[u8]) -> String {
+    format!("{CURSOR_MARK}{}", URL_SAFE_NO_PAD.encode(key))
+}
+
+fn read_cursor(text: &str) -> Result<Vec<u8>, Refusal> {
+    let key = text.strip_prefix(CURSOR_MARK).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    key.filter(|key| !key.is_empty() && key.len() <= shoal_node::MAX_KEY).ok_or_else(|| {
+        Refusal::new(Code::BadOption, "the cursor is none that an earlier page gave")
+    })
+}
+
+fn unknown(target: &Target) -> Refusal {
+    let name = match target {
+        Target::Named(name) => name.to_string(),
+        Target::Database(number) => number.to_string(),
+    };
+    Refusal::new(Code::NoKeyspace, format!("there is no keyspace '{name}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_key_survives_a_cursor(key in proptest::collection::vec(any::<u8>(), 1..100)) {
+            prop_assert_eq!(read_cursor(&write_cursor(&key)), Ok(key));
+        }
+    }
+
+    #[test]
+    fn foreign_cursors_are_refused() {
+        for text in ["", "0", "k1.", "k1.!", "k2.YQ", "YQ"] {
+            assert_eq!(read_cursor(text).expect_err(text).code, Code::BadOption, "{text}");
+        }
+    }
+}

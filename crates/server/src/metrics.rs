@@ -1,0 +1,217 @@
+//! Figures for Prometheus: one table, read at each scrape.
+//!
+//! Holds: no figure carries a key, a value or a client's name, and the number of series does not
+//! grow with what is stored, only with the keyspaces.
+
+use crate::connection::Shared;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use shoal_node::{KeyspaceInfo, NodeStatus};
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+/// What the text is.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// One row of the table.
+#[derive(Clone, Copy)]
+pub struct Metric {
+    /// Its name; a counter's is shown with `_total` behind it.
+    pub name: &'static str,
+    /// Whether it only grows.
+    pub is_counter: bool,
+    /// What it counts, with its unit.
+    pub help: &'static str,
+    read: fn(&Snapshot) -> u64,
+}
+
+/// A figure that each keyspace has.
+#[derive(Clone, Copy)]
+pub struct KeyspaceMetric {
+    /// Its name.
+    pub name: &'static str,
+    /// What it counts, with its unit.
+    pub help: &'static str,
+    read: fn(&KeyspaceInfo) -> u64,
+}
+
+macro_rules! metrics {
+    ($( $kind:ident $name:literal $help:literal $read:expr; )+) => {
+        /// Every metric of the node as a whole, in the order of the documentation.
+        pub const METRICS: &[Metric] = &[$( Metric {
+            name: $name,
+            is_counter: metrics!(@ $kind),
+            help: $help,
+            read: $read,
+        } ),+];
+    };
+    (@ counter) => { true };
+    (@ gauge) => { false };
+}
+
+metrics! {
+    gauge "shoal_uptime_seconds" "Seconds since the start." |s| s.status.uptime_seconds;
+    gauge "shoal_map_version" "The index of the cluster map's version." |s| s.status.map.index;
+    gauge "shoal_ready" "1 while the node takes requests, else 0." |s| u64::from(!s.stopping);
+    gauge "shoal_refusing_writes" "1 while a full or failed disk or memory refuses writes." |s| u64::from(s.status.disk.refusing.is_some() || s.status.memory.refusing.is_some());
+    gauge "shoal_connections" "Connections." |s| s.connections;
+    counter "shoal_connections_accepted" "Connections accepted." |s| s.accepted;
+    counter "shoal_connections_refused" "Connections refused because there were too many." |s| s.refused_connections;
+    counter "shoal_commands" "Commands of the Redis protocol and requests over HTTP." |s| s.commands;
+    counter "shoal_received_bytes" "Bytes read from clients." |s| s.bytes_in;
+    counter "shoal_sent_bytes" "Bytes sent to clients." |s| s.bytes_out;
+    gauge "shoal_waiting_output_bytes" "Bytes of replies that clients have not taken." |s| s.waiting_output;
+    counter "shoal_read_hits" "Reads that found a value." |s| s.hits;
+    counter "shoal_read_misses" "Reads that found none." |s| s.misses;
+    counter "shoal_writes" "Updates that changed something." |s| s.writes;
+    counter "shoal_refusals" "Requests refused, for whatever reason." |s| s.refusals;
+    counter "shoal_expired_keys" "Keys removed because their time had passed." |s| s.expired;
+    counter "shoal_evicted_keys" "Keys dropped to make room in memory." |s| s.status.memory.evicted;
+    counter "shoal_damaged_records" "Damaged records met." |s| s.corrupt;
+    gauge "shoal_memory_engine_bytes" "Bytes of keys, values and overhead in memory keyspaces." |s| s.status.memory.memory_bytes;
+    gauge "shoal_disk_engine_memory_bytes" "Bytes of memory held by the disk engine." |s| s.status.disk.memory_bytes;
+    gauge "shoal_disk_bytes" "Bytes of files." |s| s.status.disk.disk_bytes;
+    gauge "shoal_buffered_bytes" "Bytes written but not yet in the sorted store." |s| s.status.disk.buffered_bytes;
+    counter "shoal_log_bytes" "Bytes appended to the commit log." |s| s.status.disk.log_bytes;
+    counter "shoal_log_syncs" "Syncs of the commit log." |s| s.status.disk.syncs;
+    counter "shoal_checkpoints" "Times the write buffer went to the sorted store." |s| s.status.disk.checkpoints;
+    gauge "shoal_resident_memory_bytes" "Resident memory of the process." |s| s.resident;
+}
+
+/// Every metric of one keyspace.
+pub const KEYSPACE_METRICS: &[KeyspaceMetric] = &[
+    KeyspaceMetric {
+        name: "shoal_keyspace_keys",
+        help: "Keys of the keyspace.",
+        read: |info| u64::try_from(info.tally.keys).unwrap_or(0),
+    },
+    KeyspaceMetric {
+        name: "shoal_keyspace_expiring_keys",
+        help: "Keys of the keyspace that expire.",
+        read: |info| u64::try_from(info.tally.expiring).unwrap_or(0),
+    },
+    KeyspaceMetric {
+        name: "shoal_keyspace_bytes",
+        help: "Bytes of the keyspace, as far as its engine can tell them apart.",
+        read: |info| info.bytes,
+    },
+];
+
+/// All figures at one moment.
+struct Snapshot {
+    status: NodeStatus,
+    keyspaces: Vec<KeyspaceInfo>,
+    stopping: bool,
+    connections: u64,
+    accepted: u64,
+    refused_connections: u64,
+    commands: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    waiting_output: u64,
+    hits: u64,
+    misses: u64,
+    writes: u64,
+    refusals: u64,
+    expired: u64,
+    corrupt: u64,
+    resident: u64,
+}
+
+impl Snapshot {
+    fn take(shared: &Shared) -> Self {
+        let stats = shared.node.stats();
+        Self {
+            status: shared.node.status(),
+            keyspaces: shared.node.list(),
+            stopping: shared.is_stopping(),
+            connections: shared.registry.count() as u64,
+            accepted: shared.registry.accepted(),
+            refused_connections: shared.registry.refused(),
+            commands: shared.commands.load(Ordering::Relaxed),
+            bytes_in: shared.bytes_in.load(Ordering::Relaxed),
+            bytes_out: shared.bytes_out.load(Ordering::Relaxed),
+            waiting_output: shared.budget.used(),
+            hits: stats.hits.load(Ordering::Relaxed),
+            misses: stats.misses.load(Ordering::Relaxed),
+            writes: stats.writes.load(Ordering::Relaxed),
+            refusals: stats.refused.load(Ordering::Relaxed),
+            expired: stats.expired.load(Ordering::Relaxed),
+            corrupt: stats.corrupt.load(Ordering::Relaxed),
+            resident: resident_bytes(),
+        }
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for metric in METRICS {
+            let value = (metric.read)(self);
+            let kind = if metric.is_counter { MetricType::Counter } else { MetricType::Gauge };
+            let encoder = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
+            if metric.is_counter {
+                ConstCounter::new(value).encode(encoder)?;
+            } else {
+                ConstGauge::new(value).encode(encoder)?;
+            }
+        }
+        for metric in KEYSPACE_METRICS {
+            let mut encoder =
+                encoder.encode_descriptor(metric.name, metric.help, None, MetricType::Gauge)?;
+            for info in &self.keyspaces {
+                let labels = [("keyspace", info.definition.name.as_str())];
+                let encoder = encoder.encode_family(&labels)?;
+                ConstGauge::new((metric.read)(info)).encode(encoder)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All figures as text.
+#[must_use]
+pub fn render(shared: &Shared) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot::take(shared)));
+    let mut text = String::new();
+    if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &registry) {
+        tracing::error!(%error, "the metrics could not be written");
+    }
+    text
+}
+
+/// Resident memory of this process in bytes, 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_distinct_and_follow_one_form() {
+        let mut names = HashSet::new();
+        let all = METRICS.iter().map(|metric| (metric.name, metric.help));
+        let keyspace = KEYSPACE_METRICS.iter().map(|metric| (metric.name, metric.help));
+        for (name, help) in all.chain(keyspace) {
+            assert!(names.insert(name), "{name} is there twice");
+            assert!(name.starts_with("shoal_") && !name.ends_with("_total"), "{name}");
+            assert!(help.ends_with('.'), "{name}: {help}");
+        }
+    }
+}

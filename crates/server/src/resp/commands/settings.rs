@@ -1,0 +1,135 @@
+//! CONFIG: the settings that Redis' clients and tools ask for.
+//!
+//! Holds: what CONFIG GET tells is in force. CONFIG SET takes what can be changed while the node
+//! runs, refuses the rest by name, and changes nothing unless it can change all.
+
+use super::{Context, Done, Fail, info};
+use crate::resp::words::Words;
+use shoal_core::glob;
+use shoal_core::map::{Changes, DEFAULT_KEYSPACE, Durability, Eviction};
+use shoal_node::Halt;
+use shoal_storage::Patience;
+
+type Show = fn(&Context<'_, '_>) -> String;
+
+/// The settings, by name.
+const SETTINGS: &[(&str, Show)] = &[
+    ("appendfsync", appendfsync),
+    ("appendonly", |context| yes(info::on_disk(context))),
+    ("bind", |context| context.shared.tcp_host()),
+    ("cluster-enabled", |_| yes(false)),
+    ("databases", |_| (shoal_core::map::MAX_DATABASE + 1).to_string()),
+    ("dir", |context| {
+        let data = context.shared.node.data();
+        std::path::absolute(data).unwrap_or_else(|_| data.to_owned()).display().to_string()
+    }),
+    ("maxclients", |context| context.shared.config.max_clients.to_string()),
+    ("maxmemory", |context| context.shared.config.memory_limit.to_string()),
+    ("maxmemory-policy", |context| info::policy(context).to_owned()),
+    ("port", |context| context.shared.tcp_port().to_string()),
+    ("proto-max-bulk-len", |context| context.shared.config.max_value.to_string()),
+    ("save", |_| String::new()),
+    ("slowlog-log-slower-than", |_| "-1".to_owned()),
+    ("slowlog-max-len", |_| "0".to_owned()),
+    ("tcp-keepalive", |_| "60".to_owned()),
+    ("timeout", |_| "0".to_owned()),
+];
+
+fn yes(is: bool) -> String {
+    if is { "yes" } else { "no" }.to_owned()
+}
+
+fn appendfsync(context: &Context<'_, '_>) -> String {
+    let map = context.shared.node.map();
+    let durability = map.database(0).map(|keyspace| keyspace.options.durability);
+    match durability {
+        Some(Durability::Interval(_)) => "everysec",
+        Some(Durability::Os) => "no",
+        _ => "always",
+    }
+    .to_owned()
+}
+
+/// CONFIG GET pattern [pattern ...]
+pub(crate) fn get(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
+    let patterns = words.from(2);
+    let asked = |name: &str| {
+        patterns.iter().any(|pattern| glob::matches_nocase(pattern, name.as_bytes()))
+    };
+    let found: Vec<_> = SETTINGS
+        .iter()
+        .filter(|(name, _)| asked(name))
+        .map(|(name, show)| (*name, show(context)))
+        .collect();
+    context.reply.map(found.len());
+    for (name, value) in found {
+        context.reply.bulk(name.as_bytes());
+        context.reply.bulk(value.as_bytes());
+    }
+    Ok(())
+}
+
+/// CONFIG SET name value [name value ...]
+pub(crate) fn set(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
+    let pairs = words.from(2);
+    if !pairs.len().is_multiple_of(2) {
+        return Err(Fail::Text(super::wrong_arity("config|set").into()));
+    }
+    let mut changes = Changes::default();
+    for at in (0..pairs.len()).step_by(2) {
+        plan(context, pairs.word(at), pairs.word(at + 1), &mut changes)?;
+    }
+    if changes != Changes::default() {
+        if context.access.in_transaction() {
+            return Err(Fail::text("ERR CONFIG SET of this is not possible in a transaction"));
+        }
+        if context.patience == Patience::Inline {
+            return Err(Halt::Cold.into());
+        }
+        context.access.node().alter_keyspace(DEFAULT_KEYSPACE, changes)?;
+        context.access.refresh();
+    }
+    context.reply.ok();
+    Ok(())
+}
+
+/// Adds one setting to the changes of the keyspace `default`.
+fn plan(
+    context: &Context<'_, '_>,
+    name: &[u8],
+    value: &[u8],
+    changes: &mut Changes,
+) -> Result<(), Fail> {
+    let known = SETTINGS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+    let Some((name, show)) = known else {
+        let name = String::from_utf8_lossy(name).into_owned();
+        let text = format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
+        return Err(Fail::Text(text.into()));
+    };
+    let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+    if value == show(context).to_ascii_lowercase() {
+        return Ok(());
+    }
+    match (*name, value.as_str()) {
+        ("appendfsync", "always") => changes.durability = Some(Durability::Always),
+        ("appendfsync", "everysec") => changes.durability = Some(Durability::Interval(1_000)),
+        ("appendfsync", "no") => changes.durability = Some(Durability::Os),
+        ("maxmemory-policy", "noeviction") => changes.eviction = Some(Eviction::None),
+        ("maxmemory-policy", "allkeys-lru") => changes.eviction = Some(Eviction::Lru),
+        _ => {
+            let text = format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - can't set \
+                 immutable config"
+            );
+            return Err(Fail::Text(text.into()));
+        }
+    }
+    Ok(())
+}
+
+/// CONFIG RESETSTAT
+pub(crate) fn reset_stat(context: &mut Context<'_, '_>) -> Done {
+    context.shared.figures.reset(info::counts(context));
+    context.reply.ok();
+    Ok(())
+}

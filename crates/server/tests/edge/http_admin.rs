@@ -1,0 +1,132 @@
+//! Administration over HTTP: keyspaces, health, figures, documents.
+
+use crate::support::Host;
+use serde_json::json;
+use shoal_server::http::ROUTES;
+use shoal_server::metrics::{KEYSPACE_METRICS, METRICS};
+
+#[test]
+fn a_keyspace_lives_from_creation_to_drop() {
+    let host = Host::start();
+    let body = r#"{"engine":"memory","partitions":16,"db":20,"default_ttl_ms":60000}"#;
+    let made = host.put("/v1/keyspaces/cache", body.as_bytes());
+    assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
+    assert_eq!(made.json()["engine"], "memory");
+    assert_eq!(host.put("/v1/keyspaces/cache", b"").code(), "keyspace_exists");
+
+    assert_eq!(host.put("/v1/keyspaces/cache/keys/a/b", b"v").status, 201);
+    let read = host.get("/v1/keyspaces/cache/keys/a/b");
+    assert_eq!(read.body, b"v");
+    assert!(read.header("shoal-expires-at").is_some(), "the default expiry is taken");
+    assert_eq!(host.get("/a/b").status, 404, "another keyspace");
+
+    let body = r#"{"default_ttl_ms":null,"max_memory":1000000,"eviction":"lru"}"#;
+    let altered = host.ask("PATCH", "/v1/keyspaces/cache", &[], body.as_bytes());
+    assert_eq!(altered.status, 200, "{}", String::from_utf8_lossy(&altered.body));
+    let described = host.get("/v1/keyspaces/cache").json();
+    assert_eq!(described, altered.json());
+    for (field, value) in [
+        ("name", json!("cache")),
+        ("db", json!(20)),
+        ("partitions", json!(16)),
+        ("keys", json!(1)),
+        ("default_ttl_ms", json!(null)),
+        ("max_memory", json!(1_000_000)),
+        ("eviction", json!("lru")),
+        ("sync", json!("always")),
+    ] {
+        assert_eq!(described[field], value, "{field}");
+    }
+    let listed = host.get("/v1/keyspaces").json();
+    let names: Vec<&str> = listed["keyspaces"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|keyspace| keyspace["name"].as_str())
+        .collect();
+    assert_eq!(names, ["cache", "default"]);
+
+    assert_eq!(host.ask("DELETE", "/v1/keyspaces/cache", &[], b"").status, 204);
+    assert_eq!(host.get("/v1/keyspaces/cache").code(), "no_keyspace");
+    assert_eq!(host.get("/v1/keyspaces/cache/keys/a").code(), "no_keyspace");
+}
+
+#[test]
+fn wrong_options_are_refused_by_name() {
+    let host = Host::start();
+    for (body, code) in [
+        ("{\"engine\":\"disk\",\"eviction\":\"lru\"}", "bad_option"),
+        ("{\"partitions\":3}", "bad_option"),
+        ("{\"db\":5000}", "bad_option"),
+        ("{\"colour\":\"red\"}", "bad_request"),
+        ("nonsense", "bad_request"),
+    ] {
+        assert_eq!(host.put("/v1/keyspaces/ks", body.as_bytes()).code(), code, "{body}");
+    }
+    assert_eq!(host.put("/v1/keyspaces/no%20good", b"").code(), "bad_name");
+    assert_eq!(host.put("/v1/keyspaces/%ff", b"").code(), "bad_name");
+    assert_eq!(host.ask("DELETE", "/v1/keyspaces/none", &[], b"").code(), "no_keyspace");
+}
+
+#[test]
+fn the_node_says_how_it_is() {
+    let host = Host::start();
+    for path in ["/_health", "/_ready"] {
+        let answer = host.get(path);
+        assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some("ok")), "{path}");
+    }
+    assert_eq!(host.ask("POST", "/v1/compact", &[], b"").status, 204);
+    assert_eq!(host.put("/_health", b"x").status, 405);
+    assert_eq!(host.put("/_health", b"x").header("allow"), Some("GET"));
+}
+
+#[test]
+fn the_documents_are_complete() {
+    let host = Host::start();
+    let errors = host.get("/v1/errors").json();
+    assert_eq!(errors["errors"].as_array().map(Vec::len), Some(shoal_node::Code::ALL.len()));
+    let openapi = host.get("/v1/openapi.json").json();
+    for route in ROUTES {
+        assert!(openapi["paths"][route.path][route.method.to_ascii_lowercase()].is_object());
+    }
+}
+
+#[test]
+fn every_metric_is_there_and_none_names_a_key() {
+    let host = Host::start();
+    host.put("/a-very-secret-key", b"v");
+    host.get("/a-very-secret-key");
+    let answer = host.get("/metrics");
+    assert_eq!(answer.status, 200);
+    let text = String::from_utf8(answer.body).expect("text");
+    for metric in METRICS {
+        let name =
+            if metric.is_counter { format!("{}_total", metric.name) } else { metric.name.to_owned() };
+        assert!(text.contains(&format!("\n{name} ")), "{name} is missing");
+        assert!(text.contains(&format!("# HELP {} ", metric.name)), "{}", metric.name);
+    }
+    for metric in KEYSPACE_METRICS {
+        assert!(text.contains(&format!("\n{}{{keyspace=\"default\"}} ", metric.name)));
+    }
+    assert!(text.contains("\nshoal_keyspace_keys{keyspace=\"default\"} 1\n"), "{text}");
+    assert!(text.contains("\nshoal_writes_total 1\n"), "{text}");
+    assert!(!text.contains("secret"));
+}
+
+#[test]
+fn every_route_answers() {
+    let host = Host::start();
+    host.put("/v1/keyspaces/ks", b"");
+    for route in ROUTES {
+        let path = route.path.replace("{keyspace}", "ks").replace("{key}", "k");
+        let answer = host.ask(route.method, &path, &[], b"{}");
+        let answers: Vec<u16> = route.answers.iter().map(|(status, _)| *status).collect();
+        let expected = answers.contains(&answer.status)
+            || answer.status == 404 && path.ends_with("/k")
+            || matches!(answer.status, 400 | 409);
+        assert!(expected, "{} {path}: {}", route.method, answer.status);
+        if route.method == "DELETE" && route.path == "/v1/keyspaces/{keyspace}" {
+            host.put("/v1/keyspaces/ks", b"");
+        }
+    }
+}

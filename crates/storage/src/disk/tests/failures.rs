@@ -1,0 +1,148 @@
+//! Full disks and damaged files.
+
+use super::rig::{Rig, small};
+use crate::disk::DiskOptions;
+use crate::engine::{Engine, EngineError, Upkeep};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+const SPACE: u32 = 1;
+
+#[test]
+fn a_nearly_full_disk_refuses_puts_takes_removals_and_goes_on_by_itself() {
+    let mut rig = Rig::new(small());
+    rig.open_space(SPACE);
+    for n in 0..10_u8 {
+        rig.settle(rig.put(SPACE, 3, &[n], b"value", 1));
+    }
+    rig.volume.free.store(1000, Ordering::Relaxed);
+    rig.until("the watch sees it", |engine| engine.status().refusing.is_some());
+    let refused = rig.submit(SPACE, 3, b"new", Some(b"value"), 1).unwrap_err();
+    assert_eq!(refused, EngineError::DiskFull { free: 1000, reserve: 1 << 20 });
+    assert_eq!(rig.read(SPACE, 3, b"new"), None, "nothing was changed");
+    assert_eq!(rig.read(SPACE, 3, &[4]).as_deref(), Some(&b"value"[..]));
+    rig.settle(rig.remove(SPACE, 3, &[4]));
+    assert_eq!(rig.read(SPACE, 3, &[4]), None);
+    assert_eq!(rig.engine().tally(SPACE, 3..4).keys, 9);
+    rig.volume.free.store(u64::MAX / 4, Ordering::Relaxed);
+    rig.until("there is room again", |engine| engine.status().refusing.is_none());
+    rig.settle(rig.put(SPACE, 3, b"new", b"value", 1));
+    rig.reopen();
+    assert_eq!(rig.read(SPACE, 3, b"new").as_deref(), Some(&b"value"[..]));
+    assert_eq!(rig.engine().tally(SPACE, 3..4).keys, 10);
+}
+
+/// An engine whose values are all in the sorted store, in several tables.
+fn stored() -> Rig {
+    let mut rig = Rig::new(DiskOptions { cache_bytes: Some(0), ..small() });
+    rig.open_space(SPACE);
+    for round in 0..2_u16 {
+        for n in 0..500_u16 {
+            rig.put(SPACE, n % 7, &n.to_be_bytes(), &value(n + round), i64::from(round == 0));
+        }
+        rig.engine().core().checkpoint().unwrap();
+    }
+    rig.engine().close().unwrap();
+    rig.crash();
+    rig
+}
+
+fn value(n: u16) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(u64::from(n));
+    (0..100).map(|_| random.u8(..)).collect()
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// Opens and reads everything; says whether damage was reported.
+fn is_damage_found(rig: &mut Rig) -> bool {
+    match rig.start() {
+        Err(EngineError::Corrupt { .. }) => return true,
+        Err(other) => panic!("{other}"),
+        Ok(()) => {}
+    }
+    let mut damaged = false;
+    for n in 0..500_u16 {
+        match rig.try_read(SPACE, n % 7, &n.to_be_bytes()) {
+            Ok(found) => assert_eq!(found, Some(value(n + 1)), "a wrong value was handed out"),
+            Err(EngineError::Corrupt { .. }) => damaged = true,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    for slot in 0..7 {
+        let mut seen = 0;
+        let scanned = rig.engine().scan(SPACE, slot, None, usize::MAX, &mut |_, _| {
+            seen += 1;
+            true
+        });
+        match scanned {
+            Ok(_) => assert_eq!(seen, rig.engine().tally(SPACE, slot..slot + 1).keys),
+            Err(EngineError::Corrupt { .. }) => damaged = true,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    rig.crash();
+    damaged
+}
+
+#[test]
+fn damage_in_the_sorted_store_is_reported_and_never_handed_out() {
+    let rig = stored();
+    let sorted = rig.dir.path().join("sorted");
+    let copy = tempfile::tempdir().unwrap();
+    let originals: Vec<(PathBuf, Vec<u8>)> = files(rig.dir.path())
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    drop(copy);
+    let mut rig = rig;
+    let mut random = fastrand::Rng::with_seed(1);
+    for (path, bytes) in originals.iter().filter(|(path, _)| path.starts_with(&sorted)) {
+        let is_table = path.starts_with(sorted.join("tables"));
+        let tries = if is_table { 60 } else { 25 };
+        for attempt in 0..tries {
+            let mut bad = bytes.clone();
+            if attempt % 5 == 4 {
+                bad.truncate(random.usize(..bytes.len()));
+            } else {
+                bad[random.usize(..bytes.len())] ^= 1 << random.u8(..8);
+            }
+            fs::write(path, &bad).unwrap();
+            let found = is_damage_found(&mut rig);
+            let name = path.display();
+            assert!(found || is_table, "damage to {name} went unseen");
+            rig.crash();
+            for (path, bytes) in &originals {
+                fs::write(path, bytes).unwrap();
+            }
+        }
+    }
+    assert!(!is_damage_found(&mut rig), "the originals are sound");
+}
+
+#[test]
+fn a_missing_file_of_the_store_is_named() {
+    let mut rig = stored();
+    let sorted = rig.dir.path().join("sorted");
+    let all = files(&sorted);
+    assert!(all.len() >= 3);
+    for path in all {
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        match rig.start() {
+            Err(EngineError::Corrupt { file, .. }) => assert!(file.contains("sorted store")),
+            other => panic!("{} is missing: {other:?}", path.display()),
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    rig.start().unwrap();
+}

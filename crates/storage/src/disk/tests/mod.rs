@@ -1,0 +1,8 @@
+//! Tests of the disk engine as a whole, on real files.
+
+mod conformance;
+mod crashes;
+mod failures;
+mod housekeeping;
+mod load;
+mod rig;
