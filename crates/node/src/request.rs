@@ -22,6 +22,12 @@ impl Target {
     pub const DEFAULT: Self = Self::Database(0);
 }
 
+impl Default for Target {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 /// One question about one key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Request<'a> {

@@ -262,7 +262,7 @@ fn node_config(config: &Resolved) -> NodeConfig {
         data: config.data.clone(),
         memory_limit: config.memory_limit,
         default_in_memory: config.memory,
-        max_value_bytes: usize::try_from(config.max_value).unwrap_or(usize::MAX),
+        max_value_bytes: config.max_value,
         min_free: config.min_free,
         name: config.name.clone(),
         ..NodeConfig::default()

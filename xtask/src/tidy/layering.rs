@@ -3,8 +3,9 @@
 //! A new arrow between packages of the workspace is a decision about the design: it stands in
 //! ARCHITECTURE.md with its reason, and in the table here.
 
-use super::masked::{self, Masked};
+use super::masked::Masked;
 use super::metadata::{Kind, Metadata};
+use super::tested::TestFiles;
 use crate::root::SourceFile;
 
 /// A package of the workspace and the ones it may be compiled with.
@@ -101,11 +102,12 @@ pub(super) fn check_unseen_packages(metadata: &Metadata) -> Vec<String> {
 /// Source that names what its package must not see. Tests may.
 pub(super) fn check_unseen_paths(files: &[SourceFile]) -> Vec<String> {
     let mut problems = Vec::new();
+    let tests = TestFiles::of(files);
     for (folder, unseen) in UNSEEN_PATHS {
         let in_folder = |file: &&SourceFile| {
             file.path.starts_with(folder)
                 && file.path.ends_with(".rs")
-                && !masked::is_test_path(&file.path)
+                && !tests.contains(&file.path)
         };
         for file in files.iter().filter(in_folder) {
             let masked = Masked::new(&file.text);

@@ -1,7 +1,8 @@
 //! The manners of the source: a first sentence in every module, nothing unfinished, no `unwrap`
 //! outside tests, lints taken from the workspace, no paths of somebody's machine.
 
-use super::masked::{Masked, is_test_path};
+use super::masked::Masked;
+use super::tested::TestFiles;
 use crate::root::SourceFile;
 
 /// Words that stand for work not done. They are spelt in two halves so that this file passes.
@@ -18,10 +19,11 @@ const MACHINE: &[&str] = &[concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!
 /// Everything these manners complain of in the tree.
 pub(super) fn check(files: &[SourceFile]) -> Vec<String> {
     let mut problems = Vec::new();
+    let tests = TestFiles::of(files);
     for file in files {
         problems.extend(check_words(file));
         if file.path.ends_with(".rs") {
-            problems.extend(check_source(file));
+            problems.extend(check_source(file, tests.contains(&file.path)));
         } else if file.path.ends_with("/Cargo.toml") {
             problems.extend(check_manifest(file));
         }
@@ -63,13 +65,13 @@ fn names_folder(line: &str, folder: &str) -> bool {
     })
 }
 
-fn check_source(file: &SourceFile) -> Vec<String> {
+fn check_source(file: &SourceFile, is_test: bool) -> Vec<String> {
     let mut problems = Vec::new();
     let opened = file.text.lines().find(|line| !line.trim().is_empty());
     if !opened.is_some_and(|line| line.starts_with("//! ")) {
         problems.push(format!("{}: does not open with //! and what it is for", file.path));
     }
-    if is_test_path(&file.path) {
+    if is_test {
         return problems;
     }
     let masked = Masked::new(&file.text);

@@ -7,6 +7,7 @@
 //! Does not know: Rust's grammar. It knows comments, literals and braces, which is enough for
 //! source that compiles.
 
+use super::tested::MARKS;
 use std::ops::RangeInclusive;
 
 /// One file, masked.
@@ -15,12 +16,6 @@ pub(super) struct Masked {
     /// Where each line begins.
     lines: Vec<usize>,
     tests: Vec<RangeInclusive<usize>>,
-}
-
-/// Whether everything in the file of this path is a test or a bench.
-pub(super) fn is_test_path(path: &str) -> bool {
-    path.split('/').any(|name| matches!(name, "tests" | "benches" | "tests.rs"))
-        || path.ends_with("_tests.rs")
 }
 
 impl Masked {
@@ -47,6 +42,16 @@ impl Masked {
     /// Whether this line, counted from 1, belongs to an item under `#[cfg(test)]`.
     pub(super) fn is_test_line(&self, line: usize) -> bool {
         self.tests.iter().any(|lines| lines.contains(&line))
+    }
+
+    /// The modules declared for tests alone, `mod name;`.
+    pub(super) fn test_modules(&self) -> Vec<&str> {
+        let declared = self.text.match_indices("mod ").filter_map(|(at, _)| {
+            let (name, _) = self.text[at + 4..].split_once(';')?;
+            let is_name = name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+            (is_name && self.is_test_line(self.line_of(at))).then_some(name)
+        });
+        declared.collect()
     }
 
     /// How many lines are not tests.
@@ -81,8 +86,8 @@ impl Masked {
 
     fn find_tests(&self) -> Vec<RangeInclusive<usize>> {
         let mut tests = Vec::new();
-        for mark in ["#[cfg(test)]", "#[cfg(all(test", "#[cfg(any(test"] {
-            for (at, _) in self.text.match_indices(mark) {
+        for mark in MARKS {
+            for (at, _) in self.text.match_indices(&format!("#[{mark}")) {
                 // The item after the attribute: to its closing brace, or to a `;` for `mod x;`.
                 let after = at + self.text[at..].find(']').unwrap_or(0) + 1;
                 let end = self
@@ -240,13 +245,5 @@ mod tests {
         let declared = Masked::new("#[cfg(test)]\nmod tests;\n\nfn c() {\n}\n");
         assert!(declared.is_test_line(2));
         assert!(!declared.is_test_line(4));
-    }
-
-    #[test]
-    fn test_files_are_known_by_their_path() {
-        for path in ["crates/a/tests/b.rs", "crates/a/src/b/tests.rs", "crates/a/benches/c.rs"] {
-            assert!(is_test_path(path), "{path}");
-        }
-        assert!(!is_test_path("crates/a/src/contests.rs"));
     }
 }

@@ -9,6 +9,7 @@ mod masked;
 mod metadata;
 mod policy;
 mod size;
+mod tested;
 
 use crate::report::Outcome;
 use crate::root::{self, SourceFile};

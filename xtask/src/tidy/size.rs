@@ -4,7 +4,8 @@
 //! stops at 70 lines; those that were longer when the rule came stand in a ratchet with their
 //! length, and may only shrink.
 
-use super::masked::{Masked, is_test_path};
+use super::masked::Masked;
+use super::tested::TestFiles;
 use crate::root::SourceFile;
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
@@ -17,8 +18,7 @@ const FUNCTION_LINES: usize = 70;
 /// Files over the limit; those on their way to it go to the notes.
 pub(super) fn check_files(files: &[SourceFile], notes: &mut Vec<String>) -> Vec<String> {
     let mut problems = Vec::new();
-    for file in files.iter().filter(|file| file.path.ends_with(".rs") && !is_test_path(&file.path))
-    {
+    for file in code(files) {
         let lines = Masked::new(&file.text).code_lines();
         if lines > FILE_LINES {
             problems.push(format!("{}: {lines} lines; divide it below {FILE_LINES}", file.path));
@@ -33,8 +33,7 @@ pub(super) fn check_files(files: &[SourceFile], notes: &mut Vec<String>) -> Vec<
 /// with one name in one file the longer counts.
 pub(super) fn long_functions(files: &[SourceFile]) -> BTreeMap<String, usize> {
     let mut long = BTreeMap::new();
-    for file in files.iter().filter(|file| file.path.ends_with(".rs") && !is_test_path(&file.path))
-    {
+    for file in code(files) {
         let masked = Masked::new(&file.text);
         for (name, lines) in functions(&masked) {
             if lines > FUNCTION_LINES {
@@ -44,6 +43,12 @@ pub(super) fn long_functions(files: &[SourceFile]) -> BTreeMap<String, usize> {
         }
     }
     long
+}
+
+/// The source files that are not tests as a whole.
+fn code(files: &[SourceFile]) -> impl Iterator<Item = &SourceFile> {
+    let tests = TestFiles::of(files);
+    files.iter().filter(move |file| file.path.ends_with(".rs") && !tests.contains(&file.path))
 }
 
 /// The functions outside tests that have a body, with the lines from `fn` to the closing brace.

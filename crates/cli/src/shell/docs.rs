@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 const MAX_DEPTH: u32 = 8;
 
 /// One command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Doc {
     /// Its name in capitals; a subcommand's with a blank: `CLIENT LIST`.
     pub(crate) name: String,
@@ -37,6 +37,13 @@ impl Docs {
             Ok(reply) => Self::parse(&reply),
             Err(_) => Self::default(),
         }
+    }
+
+    /// Commands of these names, of which nothing else is known.
+    #[cfg(test)]
+    pub(crate) fn named(names: &[&str]) -> Self {
+        let doc = |name: &&str| Doc { name: (*name).to_owned(), ..Doc::default() };
+        Self { all: names.iter().map(doc).collect() }
     }
 
     fn parse(reply: &Reply) -> Self {

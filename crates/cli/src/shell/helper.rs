@@ -11,6 +11,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
 use rustyline::{Context, Helper, Result};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Words the shell itself understands.
@@ -81,7 +82,12 @@ impl Completer for ShellHelper {
     type Candidate = String;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> Result<(usize, Vec<String>)> {
-        Ok(self.candidates(line.get(..at).unwrap_or(line)))
+        let (start, mut found) = self.candidates(line.get(..at).unwrap_or(line));
+        // What is certain is followed by the next word.
+        if let [only] = found.as_mut_slice() {
+            only.push(' ');
+        }
+        Ok((start, found))
     }
 }
 
@@ -113,13 +119,39 @@ impl ShellHelper {
     }
 }
 
-impl Highlighter for ShellHelper {}
+impl Highlighter for ShellHelper {
+    /// Shows a hint in grey, so that it is not taken for what was typed.
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Cow::Owned(format!("\x1b[90m{hint}\x1b[m"))
+    }
+}
 impl Validator for ShellHelper {}
 impl Helper for ShellHelper {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_complete_by_their_place() {
+        let connect =
+            ConnectArgs { addr: "127.0.0.1:1".parse().unwrap(), keyspace: None, timeout: PATIENCE };
+        let mut helper = ShellHelper::new(&connect);
+        helper.docs = Docs::named(&["CLIENT", "CLIENT LIST", "CLIENT KILL", "GET", "GETEX"]);
+        for (line, start, found) in [
+            ("ge", 0, &["get", "getex"][..]),
+            ("he", 0, &["help"]),
+            ("CLIENT ", 7, &["kill", "list"]),
+            ("client LI", 7, &["LIST"]),
+            ("help g", 5, &["get", "getex"]),
+            // Nothing listens there: no names, and no error.
+            ("use ", 4, &[]),
+            ("get k", 4, &[]),
+        ] {
+            let found: Vec<String> = found.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(helper.candidates(line), (start, found), "{line}");
+        }
+    }
 
     #[test]
     fn names_follow_the_case_typed() {

@@ -86,7 +86,7 @@ fn fill_and_free(min_free: &str, name: &str, free: impl FnOnce(&Path, &mut Clien
         let again = set(&mut client, &format!("again:{number}"), number);
         assert_eq!(again, Reply::ok(), "after it had resumed");
     }
-    node.kill();
+    node.kill_in_trouble();
     let node = start(&launch);
     let mut client = Client::connect(&node.address).expect("the node is there");
     if !flushed {
@@ -96,7 +96,7 @@ fn fill_and_free(min_free: &str, name: &str, free: impl FnOnce(&Path, &mut Clien
         let value = client.line(&format!("GET again:{number}")).expect("an answer");
         assert_eq!(value.bulk(), Some(&value_of(number)[..]), "again:{number}");
     }
-    node.kill();
+    node.kill_in_trouble();
     drop(mounted);
 }
 

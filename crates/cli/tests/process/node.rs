@@ -203,6 +203,13 @@ impl Node {
         }
     }
 
+    /// Ends it with SIGKILL. Errors in its log are expected; a panic is not.
+    pub(crate) fn kill_in_trouble(mut self) {
+        self.end();
+        let log = self.log();
+        assert!(!log.contains("panicked at"), "the node panicked:\n{log}");
+    }
+
     fn check_log(&self) {
         let log = self.log();
         let bad = log.lines().find(|line| line.contains("panicked at") || line.contains("ERROR"));

@@ -437,7 +437,8 @@ impl Planner<'_> {
     fn set(&mut self, place: usize, value: &[u8], expires_ms: Option<i64>) {
         match expires_ms {
             Some(at) => {
-                self.on("SET", place, &[value, b"PXAT", at.to_string().as_bytes()], Reply::ok())
+                let at = at.to_string().into_bytes();
+                self.on("SET", place, &[value, b"PXAT", &at], Reply::ok());
             }
             None => self.on("SET", place, &[value], Reply::ok()),
         }

@@ -29,9 +29,9 @@ pub struct Resolved {
     /// Free disk space below which writes are refused, in bytes; `None` leaves it to the store.
     pub min_free: Option<u64>,
     /// The longest value, in bytes.
-    pub max_value: u64,
+    pub max_value: usize,
     /// The longest command of the Redis protocol, in bytes.
-    pub max_command: u64,
+    pub max_command: usize,
     /// Connections at a time.
     pub max_clients: usize,
     /// How long an HTTP connection may be idle.
@@ -149,8 +149,8 @@ impl Resolved {
             "min_free" => {
                 self.min_free.map_or("auto".to_owned(), |bytes| ShownSize(bytes).to_string())
             }
-            "max_value" => ShownSize(self.max_value).to_string(),
-            "max_command" => ShownSize(self.max_command).to_string(),
+            "max_value" => ShownSize(self.max_value as u64).to_string(),
+            "max_command" => ShownSize(self.max_command as u64).to_string(),
             "max_clients" => self.max_clients.to_string(),
             "http_idle" => millis(self.http_idle),
             "slow_request" => millis(self.slow_request),
@@ -199,8 +199,8 @@ pub fn resolve(layers: &[(Origin, Raw)]) -> Result<Resolved, Vec<Problem>> {
         memory: reader.one("memory", read_bool),
         memory_limit: reader.one("memory_limit", |text| size(text, 64 << 20, u64::MAX)),
         min_free: reader.one("min_free", read_min_free),
-        max_value: reader.one("max_value", |text| size(text, 1 << 10, 512 << 20)),
-        max_command: reader.one("max_command", |text| size(text, 64 << 10, 1 << 30)),
+        max_value: reader.one("max_value", |text| bytes(text, 1 << 10, 512 << 20)),
+        max_command: reader.one("max_command", |text| bytes(text, 64 << 10, 1 << 30)),
         max_clients: reader.one("max_clients", |text| count(text, 1, 1_000_000)),
         http_idle: reader.one("http_idle", |text| duration(text, 1_000, 86_400_000)),
         slow_request: reader.one("slow_request", |text| duration(text, 1_000, 600_000)),
@@ -386,6 +386,11 @@ fn read_min_free(text: &str) -> Result<Option<u64>, String> {
 fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
     let value = parse_size(text).map_err(|error| error.to_string())?;
     in_range(value, least, most)
+}
+
+fn bytes(text: &str, least: u64, most: u64) -> Result<usize, String> {
+    let value = size(text, least, most)?;
+    usize::try_from(value).map_err(|_| "that is more than this machine can address".to_owned())
 }
 
 fn count(text: &str, least: usize, most: usize) -> Result<usize, String> {

@@ -20,6 +20,7 @@ pub(crate) use wire::End;
 
 use crate::config::Resolved;
 use crate::listener::ListenAddress;
+use crate::resp::figures::Figures;
 use shoal_node::Node;
 use std::fmt;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub bytes_in: AtomicU64,
     /// Bytes sent to clients.
     pub bytes_out: AtomicU64,
+    /// What INFO tells of the process.
+    pub(crate) figures: Figures,
     pub(crate) budget: Arc<Budget>,
     pub(crate) stopping: AtomicBool,
 }
@@ -62,6 +65,7 @@ impl Shared {
             commands: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            figures: Figures::default(),
             budget: Arc::new(Budget::new(budget::MAX_OUTPUT_BYTES)),
             stopping: AtomicBool::new(false),
         }
@@ -83,14 +87,16 @@ impl Shared {
         self.addresses.iter().find_map(port).unwrap_or(0)
     }
 
-    /// The host of the first TCP address, as it was given; empty if the server listens on none.
+    /// The host part of the address under which clients reach the node: the first TCP listener's,
+    /// loopback where that is a wildcard.
     #[must_use]
     pub fn tcp_host(&self) -> String {
-        let host = |address: &ListenAddress| match address {
-            ListenAddress::Tcp(address) => Some(address.ip().to_string()),
+        let host = self.addresses.iter().find_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(address.ip()),
             ListenAddress::Unix(_) => None,
-        };
-        self.addresses.iter().find_map(host).unwrap_or_default()
+        });
+        let reachable = host.filter(|ip| !ip.is_unspecified());
+        reachable.map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string())
     }
 
     /// How many ordinary clients may be connected at a time. A tenth of all connections is kept

@@ -9,7 +9,7 @@
 
 use super::wire::{End, Wire};
 use super::{Pace, Shared};
-use stub::{Run, Session};
+use crate::resp::{Run, Session};
 use shoal_storage::{Commit, Patience};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -125,23 +125,5 @@ fn make_room(input: &mut Vec<u8>) {
     if spare < SMALL_BUFFER / 2 {
         // Doubling keeps the cost of moving a long request's bytes proportional to its length.
         input.reserve(input.len().clamp(SMALL_BUFFER, LARGE_READ));
-    }
-}
-
-mod stub {
-    use shoal_storage::{Commit, Patience};
-    use std::sync::Arc;
-    #[derive(Clone, Copy, PartialEq, Debug)]
-    pub(crate) enum Run { Idle, Cold, Yield, Close }
-    pub(crate) struct Session { pub(crate) input: Vec<u8>, pub(crate) output: Vec<u8> }
-    impl Session {
-        pub(crate) fn new(_: Arc<super::Shared>, _: Arc<crate::connection::Client>) -> Self { Self { input: Vec::new(), output: Vec::new() } }
-        pub(crate) fn run(&mut self, _: &shoal_node::Node, _: Patience) -> Run {
-            let input = std::mem::take(&mut self.input);
-            if input.ends_with(b"\n") { self.output.extend_from_slice(b"+PONG\r\n"); Run::Idle } else { self.input = input; Run::Idle }
-        }
-        pub(crate) fn commit(&self) -> Commit { Commit::DONE }
-        pub(crate) fn sent(&mut self) { self.output.clear(); }
-        pub(crate) fn fail_unsettled(&mut self, _: &shoal_node::Refusal) {}
     }
 }

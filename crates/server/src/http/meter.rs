@@ -5,6 +5,7 @@
 //!
 //! Does not know: where a request begins or ends; the service says so through [`Meter`].
 
+use super::screen::Screen;
 use crate::config::Resolved;
 use crate::connection::{Client, Pace};
 use std::cell::{Cell, RefCell};
@@ -24,6 +25,7 @@ pub(crate) struct Meter {
     quiet_since: Cell<Instant>,
     head: RefCell<Pace>,
     head_begun: Cell<bool>,
+    screen: RefCell<Screen>,
 }
 
 impl Meter {
@@ -35,6 +37,7 @@ impl Meter {
             quiet_since: Cell::new(Instant::now()),
             head: RefCell::new(Pace::new(config.slow_request)),
             head_begun: Cell::new(true),
+            screen: RefCell::default(),
         })
     }
 
@@ -46,10 +49,19 @@ impl Meter {
         Working(Rc::clone(self))
     }
 
-    fn came(&self, bytes: usize) {
-        if self.active.get() == 0 {
-            self.head_begun.set(true);
-            self.head.borrow_mut().grew(bytes);
+    /// Why the head that was just completed is refused, if it is.
+    pub(crate) fn verdict(&self) -> Option<&'static str> {
+        self.screen.borrow_mut().verdict()
+    }
+
+    fn came(&self, bytes: &[u8], is_h2: bool) {
+        if self.active.get() > 0 || bytes.is_empty() {
+            return;
+        }
+        self.head_begun.set(true);
+        self.head.borrow_mut().grew(bytes.len());
+        if !is_h2 {
+            self.screen.borrow_mut().feed(bytes);
         }
     }
 }
@@ -190,9 +202,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let before = buffer.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buffer) {
             Poll::Ready(outcome) => {
-                let came = buffer.filled().len() - before;
-                this.meter.came(came);
-                this.bytes_in += came as u64;
+                let came = &buffer.filled()[before..];
+                this.meter.came(came, this.is_h2);
+                this.bytes_in += came.len() as u64;
                 Poll::Ready(outcome)
             }
             Poll::Pending => {

@@ -15,6 +15,7 @@ mod conditions;
 mod form;
 mod body;
 mod reply;
+mod screen;
 mod meter;
 mod job;
 mod keys;
@@ -180,8 +181,12 @@ where
 async fn answer(context: &Rc<Context>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let _working = context.meter.begin();
     let (head, body) = request.into_parts();
-    // HTTP/1 bodies that were not read to their end cannot be followed by another request.
-    let reply = handle(context, &head, body).await.unwrap_or_else(|refusal| {
+    let ambiguous = context.meter.verdict();
+    let answered = match ambiguous {
+        Some(why) => Err(Refusal::new(Code::BadRequest, why)),
+        None => handle(context, &head, body).await,
+    };
+    let reply = answered.unwrap_or_else(|refusal| {
         tracing::debug!(code = refusal.code.row().code, "a request was refused");
         Reply::refusal(&refusal)
     });
@@ -193,7 +198,8 @@ async fn answer(context: &Rc<Context>, request: Request<Incoming>) -> Response<F
         shown.last_active = Instant::now();
     });
     let asked_to_close = head.version == Version::HTTP_10 && !head.headers.contains_key(CONNECTION);
-    let last = head.version != Version::HTTP_2 && (asked_to_close || shared.is_stopping());
+    let last = head.version != Version::HTTP_2
+        && (asked_to_close || ambiguous.is_some() || shared.is_stopping());
     reply.into_response(last)
 }
 
@@ -212,9 +218,7 @@ async fn handle(context: &Context, head: &Parts, body: Incoming) -> Result<Reply
     let query = Query::parse(head.uri.query(), route.parameters)?;
     let (limit, too_long) = match route.body {
         BodyKind::None => (0, Code::BadRequest),
-        BodyKind::Value => {
-            (usize::try_from(shared.config.max_value).unwrap_or(usize::MAX), Code::ValueTooLarge)
-        }
+        BodyKind::Value => (shared.config.max_value, Code::ValueTooLarge),
         BodyKind::Json => (body::MAX_JSON, Code::TooLarge),
     };
     let body = match route.body {

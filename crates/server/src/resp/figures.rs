@@ -14,9 +14,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Figures of the process, shared by all connections.
 #[derive(Debug)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// 40 hexadecimal digits, new with every start.
-    pub run_id: String,
+    pub(crate) run_id: String,
     last_save: AtomicU64,
     peak: AtomicU64,
     rate: Mutex<Rate>,
@@ -66,7 +66,7 @@ impl Counts {
 
 impl Default for Figures {
     fn default() -> Self {
-        let mut digits = || format!("{:016x}", fastrand::u64(..));
+        let digits = || format!("{:016x}", fastrand::u64(..));
         let mut run_id = digits() + &digits() + &digits();
         run_id.truncate(40);
         let rate = Rate { since: Instant::now(), commands: 0, per_second: 0 };

@@ -1,16 +1,22 @@
 //! The Redis protocol: requests in, replies out, and the table of commands between them.
 //!
 //! Everything here is sans-IO: a parser over bytes that someone else read, an encoder into bytes
-//! that someone else writes.
+//! that someone else writes, and between them the commands, which ask the node.
 //!
 //! Does not know: sockets, threads, engines.
 
 pub mod arguments;
+mod commands;
 pub mod describe;
 pub mod docs;
+pub(crate) mod figures;
 pub mod frame;
 pub mod inline;
 pub mod integer;
 pub mod reply;
+mod session;
+mod state;
 pub mod table;
 pub mod words;
+
+pub(crate) use session::{Run, Session};

@@ -34,6 +34,11 @@ impl<'a> Reply<'a> {
         Self { out, protocol }
     }
 
+    /// The same writer, lent for a while.
+    pub const fn again(&mut self) -> Reply<'_> {
+        Reply { out: self.out, protocol: self.protocol }
+    }
+
     /// The version of the protocol that is written.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {

@@ -31,7 +31,7 @@ const KEPT_CAPACITY: usize = 64 * 1024;
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Run {
+pub(crate) enum Run {
     /// Everything read was executed; more input is needed.
     Idle,
     /// A disk may have to be waited for: run again, on a thread that may block.
@@ -44,11 +44,11 @@ pub enum Run {
 
 /// A Redis connection's parser, state and buffers.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// Bytes read and not yet executed.
-    pub input: Vec<u8>,
+    pub(crate) input: Vec<u8>,
     /// Replies not yet sent.
-    pub output: Vec<u8>,
+    pub(crate) output: Vec<u8>,
     parser: Parser,
     state: State,
     shared: Arc<Shared>,
@@ -62,7 +62,7 @@ pub struct Session {
 impl Session {
     /// The session of `client`.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
         Self {
             input: Vec::new(),
             output: Vec::new(),
@@ -78,12 +78,12 @@ impl Session {
 
     /// What must be settled before the output is sent.
     #[must_use]
-    pub const fn commit(&self) -> Commit {
+    pub(crate) const fn commit(&self) -> Commit {
         self.commit
     }
 
     /// Executes what was read, as far as `patience` allows.
-    pub fn run(&mut self, node: &Node, patience: Patience) -> Run {
+    pub(crate) fn run(&mut self, node: &Node, patience: Patience) -> Run {
         let shared = Arc::clone(&self.shared);
         let mut access = node.access(patience);
         let first = self.state.commands;
@@ -167,7 +167,7 @@ impl Session {
             }
             Err(Fail::Text(text)) => {
                 self.output.truncate(start);
-                Reply::new(&mut self.output, protocol).error(&text);
+                Reply::new(&mut self.output, protocol).error(text.as_bytes());
             }
         }
         self.state.commands += 1;
@@ -201,7 +201,7 @@ impl Session {
     }
 
     /// Tells the session that its commit is settled and its output was sent.
-    pub fn sent(&mut self) {
+    pub(crate) fn sent(&mut self) {
         self.output.clear();
         self.output.shrink_to(KEPT_CAPACITY);
         self.commit = Commit::DONE;
@@ -209,7 +209,7 @@ impl Session {
     }
 
     /// Replaces every reply that depended on the commit by an error: it failed to settle.
-    pub fn fail_unsettled(&mut self, refusal: &Refusal) {
+    pub(crate) fn fail_unsettled(&mut self, refusal: &Refusal) {
         if let Some((start, replies)) = self.unsettled.take() {
             self.output.truncate(start);
             let text = error_text(refusal);
@@ -234,10 +234,10 @@ impl Session {
 }
 
 fn limits_of(shared: &Shared) -> Limits {
-    let bound = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+    let config = &shared.config;
     Limits {
-        bulk_bytes: bound(shared.config.max_value),
-        command_bytes: bound(shared.config.max_command),
+        bulk_bytes: u32::try_from(config.max_value).unwrap_or(u32::MAX),
+        command_bytes: u32::try_from(config.max_command).unwrap_or(u32::MAX),
         ..Limits::default()
     }
 }

@@ -14,6 +14,9 @@
 //!   that would pass a bound is refused before it changes anything. Tables grow in steps of a
 //!   few hundred bytes (and a directory per slot, when it doubles), which are counted after the
 //!   fact; so a bound is passed by no more than one such step per write under way;
+//! - a space costs next to nothing before its first key; then a pointer per slot, 128 KiB once
+//!   keys are everywhere, and some 120 bytes for each slot that has any. A bound below that
+//!   leaves room for nothing;
 //! - locks are taken in ascending (space, partition) order, and none while waiting for memory.
 //!
 //! Does not know: durability, files, what a value means.

@@ -34,34 +34,14 @@ pub(crate) fn echo(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 
 /// HELLO [version [AUTH user password] [SETNAME name]]
 pub(crate) fn hello(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let mut protocol = context.client.protocol;
-    if let Some(version) = words.get(1) {
-        protocol = match crate::resp::integer::parse(version) {
-            Some(2) => Protocol::Resp2,
-            Some(3) => Protocol::Resp3,
-            Some(_) => return Err(Fail::text("NOPROTO unsupported protocol version")),
-            None => {
-                return Err(Fail::text("ERR Protocol version is not an integer or out of range"));
-            }
-        };
+    let hello = arguments::hello(words)?;
+    if let Some((user, _)) = hello.credentials {
+        check_user(user)?;
     }
-    let mut at = 2;
-    let mut name = None;
-    while let Some(option) = words.get(at) {
-        if option.eq_ignore_ascii_case(b"auth") && words.len() > at + 2 {
-            check_password(words.word(at + 1))?;
-            at += 3;
-        } else if option.eq_ignore_ascii_case(b"setname") && words.len() > at + 1 {
-            name = Some(arguments::client_name(words.word(at + 1))?);
-            at += 2;
-        } else {
-            let option = String::from_utf8_lossy(option).into_owned();
-            return Err(Fail::Text(format!("ERR Syntax error in HELLO option '{option}'").into()));
-        }
-    }
-    if let Some(name) = name {
+    if let Some(name) = hello.name {
         context.client.name = name;
     }
+    let protocol = hello.protocol.unwrap_or(context.client.protocol);
     context.client.protocol = protocol;
     context.reply.set_protocol(protocol);
     show(context);
@@ -86,7 +66,7 @@ pub(crate) fn hello(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 }
 
 /// There are no users yet: everyone is `default`, whose password is any.
-fn check_password(user: &[u8]) -> Done {
+fn check_user(user: &[u8]) -> Done {
     if user == b"default" {
         Ok(())
     } else {
@@ -103,7 +83,7 @@ pub(crate) fn auth(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
                  user. Are you sure your configuration is correct?",
             ));
         }
-        3 => check_password(words.word(1))?,
+        3 => check_user(words.word(1))?,
         _ => return Err(Fail::text("ERR syntax error")),
     }
     context.reply.ok();

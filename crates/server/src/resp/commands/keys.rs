@@ -5,7 +5,7 @@ use crate::resp::arguments;
 use crate::resp::integer;
 use crate::resp::words::Words;
 use shoal_core::glob;
-use shoal_core::update::{ExpireWhen, Outcome, SetExpiry, Update, When};
+use shoal_core::update::{Outcome, SetExpiry, Update, When};
 use shoal_core::version::Millis;
 use shoal_node::{Footprint, Halt, Target, removed};
 use shoal_storage::Patience;
@@ -377,7 +377,3 @@ fn encoding(value: &[u8]) -> &'static str {
         "raw"
     }
 }
-
-/// The expiry conditions that EXPIRE takes none of.
-pub(crate) const ALWAYS: ExpireWhen =
-    ExpireWhen { none: false, some: false, later: false, earlier: false };

@@ -19,6 +19,7 @@ mod transactions;
 pub(crate) use dispatch::dispatch;
 pub(crate) use transactions::enqueue;
 
+use super::arguments::ArgumentError;
 use super::reply::Reply;
 use super::state::State;
 use crate::connection::Shared;
@@ -63,6 +64,12 @@ impl Fail {
 impl From<Halt> for Fail {
     fn from(halt: Halt) -> Self {
         Self::Halt(halt)
+    }
+}
+
+impl From<ArgumentError> for Fail {
+    fn from(error: ArgumentError) -> Self {
+        Self::Text(error.to_string().into())
     }
 }
 

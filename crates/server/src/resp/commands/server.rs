@@ -43,7 +43,7 @@ pub(crate) fn time(context: &mut Context<'_, '_>) -> Done {
     Ok(())
 }
 
-/// SAVE, BGSAVE: everything acknowledged is on disk already; what is not synced yet is now
+/// SAVE: everything acknowledged is on disk already; what is not synced yet is now
 pub(crate) fn save(context: &mut Context<'_, '_>) -> Done {
     if context.patience == Patience::Inline {
         return Err(Halt::Cold.into());
@@ -52,6 +52,12 @@ pub(crate) fn save(context: &mut Context<'_, '_>) -> Done {
     context.shared.figures.saved();
     context.reply.ok();
     Ok(())
+}
+
+/// BGSAVE [SCHEDULE]
+pub(crate) fn bgsave(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
+    arguments::bgsave(words)?;
+    save(context)
 }
 
 /// LASTSAVE
@@ -77,12 +83,7 @@ pub(crate) fn whoami(context: &mut Context<'_, '_>) -> Done {
 
 /// WAIT replicas timeout: no other node has a copy, and none will come while it waits
 pub(crate) fn wait(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    arguments::integer(words.word(1))?;
-    let timeout = arguments::integer(words.word(2))
-        .map_err(|_| Fail::text("ERR timeout is not an integer or out of range"))?;
-    if timeout < 0 {
-        return Err(Fail::text("ERR timeout is negative"));
-    }
+    arguments::wait(words)?;
     context.reply.integer(0);
     Ok(())
 }
@@ -102,9 +103,12 @@ pub(crate) fn memory_usage(context: &mut Context<'_, '_>, words: Words<'_>) -> D
 }
 
 /// SLOWLOG: nothing is logged yet
-pub(crate) fn slowlog(context: &mut Context<'_, '_>, id: Id) -> Done {
+pub(crate) fn slowlog(context: &mut Context<'_, '_>, id: Id, words: Words<'_>) -> Done {
     match id {
-        Id::SlowLogGet => context.reply.array(0),
+        Id::SlowLogGet => {
+            arguments::slowlog_get(words)?;
+            context.reply.array(0);
+        }
         Id::SlowLogLen => context.reply.integer(0),
         _ => context.reply.ok(),
     }

@@ -83,8 +83,12 @@ pub(crate) fn setnx(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 }
 
 /// SETEX key seconds value, PSETEX key milliseconds value
-pub(crate) fn setex(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let at = arguments::setex(words, context.access.now())?;
+pub(crate) fn setex(
+    context: &mut Context<'_, '_>,
+    words: Words<'_>,
+    unit: arguments::TimeUnit,
+) -> Done {
+    let at = arguments::setex(words, unit, context.access.now())?;
     let update =
         Update::Set { value: words.word(3), expiry: SetExpiry::At(at), when: When::Always };
     context.update(words.word(1), &update, |_| ())?;
@@ -108,6 +112,13 @@ pub(crate) fn getdel(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 pub(crate) fn getex(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     match arguments::getex(words, context.access.now())? {
         arguments::GetEx::Keep => get(context, words),
+        arguments::GetEx::Invalid(error) => {
+            if context.read(words.word(1), |record| record.is_some())? {
+                return Err(error.into());
+            }
+            context.reply.null();
+            Ok(())
+        }
         arguments::GetEx::Persist => context.update_giving_before(words.word(1), &Update::Persist),
         arguments::GetEx::At(at) => {
             let update = Update::Expire { at, when: ExpireWhen::default() };
@@ -123,8 +134,7 @@ pub(crate) fn append(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 
 /// SETRANGE key offset value
 pub(crate) fn setrange(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let offset = arguments::integer(words.word(2))?;
-    let offset = u64::try_from(offset).map_err(|_| Fail::text("ERR offset is out of range"))?;
+    let offset = arguments::offset(words.word(2))?;
     let update = Update::SetRange { offset, bytes: words.word(3) };
     context.update_giving_number(words.word(1), &update)
 }
@@ -142,8 +152,7 @@ pub(crate) fn incrby(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 
 /// DECRBY key decrement
 pub(crate) fn decrby(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let delta = arguments::integer(words.word(2))?;
-    let delta = delta.checked_neg().ok_or(Fail::text("ERR decrement would overflow"))?;
+    let delta = arguments::decrement(words.word(2))?;
     step(context, words, delta)
 }
 
@@ -173,13 +182,11 @@ pub(crate) fn mget(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 
 /// MSET key value [key value ...], MSETNX likewise
 pub(crate) fn mset(context: &mut Context<'_, '_>, words: Words<'_>, only_absent: bool) -> Done {
-    if words.len().is_multiple_of(2) {
-        let name = if only_absent { "msetnx" } else { "mset" };
-        return Err(Fail::Text(super::wrong_arity(name).into()));
-    }
+    let name = if only_absent { "msetnx" } else { "mset" };
+    let pairs = arguments::pairs(words, name)?;
+    let pairs = || pairs.clone();
     let Context { access, client, .. } = context;
     let target = &client.target;
-    let pairs = || (1..words.len()).step_by(2).map(|at| (words.word(at), words.word(at + 1)));
     let keys: Vec<_> = pairs().map(|(key, _)| (target, key)).collect();
     let footprint = Footprint { keys: &keys, writes: true, ..Footprint::default() };
     let done = access.transaction(&footprint, |access| {
@@ -207,7 +214,7 @@ pub(crate) fn mset(context: &mut Context<'_, '_>, words: Words<'_>, only_absent:
 /// LCS key1 key2 [LEN] [IDX] [MINMATCHLEN n] [WITHMATCHLEN]
 pub(crate) fn lcs(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let options = arguments::lcs(words)?;
-    let Context { access, reply, client, .. } = context;
+    let Context { access, reply, client, shared, .. } = context;
     let target = &client.target;
     let mut value = |key: &[u8]| -> Result<Vec<u8>, Halt> {
         access.read(target, key, |record| {
@@ -215,18 +222,19 @@ pub(crate) fn lcs(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
         })
     };
     let (a, b) = (value(words.word(1))?, value(words.word(2))?);
+    let limit = usize::try_from(shared.config.max_value).unwrap_or(usize::MAX);
+    let too_large = |error: lcs::LcsTooLarge| Fail::Text(format!("ERR {error}").into());
     if options.length {
-        let length = lcs::length(&a, &b).map_err(|error| Fail::Text(format!("ERR {error}").into()))?;
-        reply.count(length);
+        reply.count(lcs::length(&a, &b, limit).map_err(too_large)?);
         return Ok(());
     }
-    let common = lcs::lcs(&a, &b).map_err(|error| Fail::Text(format!("ERR {error}").into()))?;
+    let common = lcs::compute(&a, &b, limit).map_err(too_large)?;
     if !options.matches {
-        reply.bulk(&common.text);
+        reply.bulk(&common.bytes);
         return Ok(());
     }
     let matches: Vec<_> =
-        common.matches.iter().filter(|found| found.length >= options.shortest).collect();
+        common.matches.iter().filter(|found| found.len >= options.shortest).collect();
     reply.map(2);
     reply.bulk(b"matches");
     reply.array(matches.len());
@@ -235,14 +243,14 @@ pub(crate) fn lcs(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
         for start in [found.a, found.b] {
             reply.array(2);
             reply.count(start);
-            reply.count(start + found.length - 1);
+            reply.count(start + found.len - 1);
         }
         if options.with_lengths {
-            reply.count(found.length);
+            reply.count(found.len);
         }
     }
     reply.bulk(b"len");
-    reply.count(common.text.len());
+    reply.count(common.bytes.len());
     Ok(())
 }
 

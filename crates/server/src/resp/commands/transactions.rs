@@ -216,7 +216,7 @@ fn run(
                 Ok(()) => {}
                 Err(Fail::Text(text)) => {
                     reply.rewind(position);
-                    reply.error(&text);
+                    reply.error(text.as_bytes());
                 }
                 // The storage's own trouble ends the whole transaction, with nothing applied.
                 Err(Fail::Halt(halt)) if ends_all(&halt) => return Err(halt),

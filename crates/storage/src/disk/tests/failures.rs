@@ -2,6 +2,7 @@
 
 use super::rig::{Rig, small};
 use crate::disk::DiskOptions;
+use crate::disk::sorted::SortedError;
 use crate::engine::{Engine, EngineError, Upkeep};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,28 @@ fn a_nearly_full_disk_refuses_puts_takes_removals_and_goes_on_by_itself() {
     rig.reopen();
     assert_eq!(rig.read(SPACE, 3, b"new").as_deref(), Some(&b"value"[..]));
     assert_eq!(rig.engine().tally(SPACE, 3..4).keys, 10);
+}
+
+#[test]
+fn a_compaction_that_fails_stops_neither_writes_nor_the_next_one() {
+    let mut rig = Rig::new(small());
+    rig.open_space(SPACE);
+    for error in [
+        SortedError::Full("planted".into()),
+        SortedError::Io("planted".into()),
+        SortedError::Corrupt { file: "planted".into(), what: "planted".into() },
+        SortedError::Interrupted,
+    ] {
+        rig.faults.compactions.lock().push(error.clone());
+        rig.settle(rig.put(SPACE, 1, b"k", b"v", 0));
+        let failed = rig.engine().compact().unwrap_err();
+        assert_eq!(failed, EngineError::from(error));
+        rig.settle(rig.put(SPACE, 1, b"k", b"w", 0));
+        rig.engine().core().checkpoint().unwrap();
+        rig.engine().compact().unwrap();
+        assert_eq!(rig.engine().status().refusing, None);
+        assert_eq!(rig.read(SPACE, 1, b"k").as_deref(), Some(&b"w"[..]));
+    }
 }
 
 /// An engine whose values are all in the sorted store, in several tables.

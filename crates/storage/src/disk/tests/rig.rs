@@ -79,6 +79,8 @@ pub(super) struct Faults {
     /// more after the end, when everything is done but nobody was told. Negative: all.
     pub(super) left: AtomicI64,
     pub(super) error: Mutex<SortedError>,
+    /// What the next full compactions fail with.
+    pub(super) compactions: Mutex<Vec<SortedError>>,
     /// Ingestion calls so far.
     pub(super) calls: AtomicI64,
 }
@@ -88,6 +90,7 @@ impl Default for Faults {
         Self {
             left: AtomicI64::new(-1),
             error: Mutex::new(SortedError::Io("planted".into())),
+            compactions: Mutex::default(),
             calls: AtomicI64::new(0),
         }
     }
@@ -152,7 +155,8 @@ impl Sorted for Faulty {
         self.inner.compact_step()
     }
     fn compact_fully(&self) -> Result<(), SortedError> {
-        self.inner.compact_fully()
+        let planted = self.faults.compactions.lock().pop();
+        planted.map_or_else(|| self.inner.compact_fully(), Err)
     }
     fn drop_range(&self, from: &[u8], to: &[u8]) -> Result<(), SortedError> {
         self.inner.drop_range(from, to)
