@@ -155,19 +155,18 @@ impl Node {
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .context("cannot start the node")?;
-        let log = process.stderr.take();
+        let told = process.stdout.take();
         let mut node = Self { process, port: String::new() };
-        let mut log = BufReader::new(log.context("the node has no log")?);
+        let mut told = BufReader::new(told.context("the node has no output")?);
         let mut line = String::new();
-        while log.read_line(&mut line)? > 0 {
+        while told.read_line(&mut line)? > 0 {
             if let Some(port) = port_in(&line) {
                 node.port = port.to_owned();
-                // The log is read to its end, else the node would stop at a full pipe.
-                std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+                // Read to its end, else the node would stop at a full pipe.
+                std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
                 return Ok(node);
             }
             eprint!("{line}");
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_is_read_from_the_log() {
+    fn the_port_is_read_from_what_the_node_says() {
         assert_eq!(port_in("INFO ready: listening on 127.0.0.1:4711\n"), Some("4711"));
         assert_eq!(port_in("ready: listening on 127.0.0.1:4711, data in x"), Some("4711"));
         assert_eq!(port_in("starting"), None);

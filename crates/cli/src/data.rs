@@ -262,7 +262,11 @@ impl Incr {
     pub(crate) fn run(&self, connect: &ConnectArgs, out: &Output) -> Result<Outcome, Failure> {
         let by = self.by.to_string();
         let key = self.key.as_bytes();
-        let now = integer(connect.open()?.ask(&[b"INCRBY", key, by.as_bytes()])?)?;
+        let reply = connect.open()?.ask(&[b"INCRBY", key, by.as_bytes()]).map_err(|failure| {
+            let not_a_number = failure.code == "ERR" && failure.hint.is_none();
+            if not_a_number { failure.hint("look at it with `shoal get`") } else { failure }
+        })?;
+        let now = integer(reply)?;
         let mut object = key_object(key);
         object.insert("value".to_owned(), json!(now));
         out.either(&Value::Object(object), now.to_string())?;

@@ -84,7 +84,7 @@ fn decode(address: &Address, status: u16, body: &[u8]) -> Result<Value, Failure>
         Some(hint) => failure.hint(hint),
         None if is("may_have_happened") => failure.hint("it may have been done all the same"),
         None if is("retry_helps") => failure.hint("try again in a moment"),
-        None if status == 404 => failure.hint("see `shoal keyspace list`"),
+        None if status == 404 || status == 409 => failure.hint("see `shoal keyspace list`"),
         None => failure,
     })
 }

@@ -58,7 +58,9 @@ pub(crate) fn show_ms(ms: u64) -> String {
 
 /// Writes bytes in the largest binary unit that loses nothing: `536870912` is `512MiB`.
 pub(crate) fn show_bytes(bytes: u64) -> String {
-    ShownSize(bytes).to_string()
+    let shown = ShownSize(bytes).to_string();
+    // Without a unit it counts single bytes, which people like to be told.
+    if shown.ends_with(|c: char| c.is_ascii_digit()) { format!("{shown}B") } else { shown }
 }
 
 /// Writes a count with a comma between thousands.
@@ -129,6 +131,7 @@ mod tests {
         for (n, shown) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
             assert_eq!(show_count(n), shown);
         }
-        assert_eq!((show_ms(90_000).as_str(), show_bytes(1 << 29).as_str()), ("90s", "512MiB"));
+        assert_eq!(show_ms(90_000), "90s");
+        assert_eq!((show_bytes(1 << 29).as_str(), show_bytes(100).as_str()), ("512MiB", "100B"));
     }
 }

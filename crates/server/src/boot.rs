@@ -93,9 +93,8 @@ pub struct Running {
 
 impl Running {
     fn begin(shared: Arc<Shared>, bound: Vec<Bound>) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default());
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         // A runtime of this kind stays on its thread; only its ingredients can be tried here.
         drop(runtime?);
         let (workers, threads) = Workers::start(&shared)?;
@@ -214,7 +213,7 @@ pub fn run(config: Resolved) -> Result<(), BootError> {
     }
     let signal = runtime.block_on(signals.next());
     tracing::info!(signal, "stopping");
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let stopping = tokio::task::spawn_blocking(|| running.shutdown());
         tokio::select! {
             outcome = stopping => match outcome {
@@ -223,7 +222,10 @@ pub fn run(config: Resolved) -> Result<(), BootError> {
             },
             _ = signals.next() => Err(BootError::Interrupted),
         }
-    })?;
+    });
+    // After a second signal the stop goes on on its thread; nobody waits for it any more.
+    runtime.shutdown_background();
+    outcome?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -54,7 +54,10 @@ pub fn http() -> String {
          [errors.md](errors.md). On a loopback address, `Host` and `Origin` must be local.\n"
     );
     for route in ROUTES {
-        line(&mut text, format_args!("\n## {} {}\n\n{}\n", route.method, route.path, route.summary));
+        line(
+            &mut text,
+            format_args!("\n## {} {}\n\n{}\n", route.method, route.path, route.summary),
+        );
         match route.body {
             BodyKind::None => {}
             BodyKind::Value => line(&mut text, format_args!("Body: the value, as it is.\n")),
@@ -62,10 +65,7 @@ pub fn http() -> String {
         }
         for parameter in route.parameters {
             let place = parameter.place.name();
-            line(
-                &mut text,
-                format_args!("- `{}` ({place}): {}", parameter.name, parameter.doc),
-            );
+            line(&mut text, format_args!("- `{}` ({place}): {}", parameter.name, parameter.doc));
         }
         for (status, meaning) in route.answers {
             line(&mut text, format_args!("- {status}: {meaning}"));

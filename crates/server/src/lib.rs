@@ -10,13 +10,13 @@
 //!
 //! Does not know: how the command line looks, or how anything is stored.
 
-pub mod config;
 pub mod boot;
-pub mod listener;
+pub mod config;
 pub mod connection;
-pub mod resp;
-pub mod http;
-pub mod metrics;
 pub mod docs;
+pub mod http;
+pub mod listener;
+pub mod metrics;
+pub mod resp;
 
 pub use boot::{BootError, Running, Server, run};

@@ -65,6 +65,7 @@ metrics! {
     counter "shoal_received_bytes" "Bytes read from clients." |s| s.bytes_in;
     counter "shoal_sent_bytes" "Bytes sent to clients." |s| s.bytes_out;
     gauge "shoal_waiting_output_bytes" "Bytes of replies that clients have not taken." |s| s.waiting_output;
+    gauge "shoal_unfinished_input_bytes" "Bytes of long requests that are still coming in." |s| s.unfinished_input;
     counter "shoal_read_hits" "Reads that found a value." |s| s.hits;
     counter "shoal_read_misses" "Reads that found none." |s| s.misses;
     counter "shoal_writes" "Updates that changed something." |s| s.writes;
@@ -113,6 +114,7 @@ struct Snapshot {
     bytes_in: u64,
     bytes_out: u64,
     waiting_output: u64,
+    unfinished_input: u64,
     hits: u64,
     misses: u64,
     writes: u64,
@@ -135,7 +137,8 @@ impl Snapshot {
             commands: shared.commands.load(Ordering::Relaxed),
             bytes_in: shared.bytes_in.load(Ordering::Relaxed),
             bytes_out: shared.bytes_out.load(Ordering::Relaxed),
-            waiting_output: shared.budget.used(),
+            waiting_output: shared.output.used(),
+            unfinished_input: shared.input.used(),
             hits: stats.hits.load(Ordering::Relaxed),
             misses: stats.misses.load(Ordering::Relaxed),
             writes: stats.writes.load(Ordering::Relaxed),

@@ -12,7 +12,7 @@ use shoal_storage::files::RealFiles;
 use shoal_storage::{Commit, Durability};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ fn serve(log: &Log, clients: usize, work: Duration, stop: &AtomicBool) -> Vec<u6
             }
             idle = false;
             if let Some((commit, began)) = client.waits_for {
-                if let Poll::Pending = log.settle(commit, &client.waker) {
+                if log.settle(commit, &client.waker).is_pending() {
                     continue;
                 }
                 times.push(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));

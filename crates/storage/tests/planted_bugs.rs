@@ -2,6 +2,8 @@
 //!
 //! One test for all, since what is planted is planted for the whole process.
 
+#![expect(clippy::panic, reason = "this is how a test fails")]
+
 mod log_harness;
 
 use log_harness::{Oracle, Step, empty, exhaust, open, options, revive, wander};

@@ -29,6 +29,7 @@ mod disk;
 mod shim;
 mod trace;
 
+mod clients;
 mod damage;
 mod differential;
 mod disk_full;

@@ -6,10 +6,10 @@
 //!
 //! Does not know: what the settings are used for.
 
-pub mod units;
 mod fields;
 mod raw;
 mod resolve;
+pub mod units;
 
 pub use fields::{DefaultValue, FIELDS, Field, Raw, field};
 pub use raw::{Origin, Problem, Words};

@@ -4,10 +4,10 @@
 //! setting, where it was written and what to write instead. A [`Resolved`] is sound: nothing
 //! that uses it has to check again.
 
+use super::DefaultValue;
 use super::fields::{FIELDS, Field, Raw, field};
 use super::raw::{Origin, Problem, Words};
 use super::units::{ShownMillis, ShownSize, parse_millis, parse_size};
-use super::DefaultValue;
 use crate::listener::ListenAddress;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -141,9 +141,7 @@ impl Resolved {
         };
         match name {
             "data" => self.data.display().to_string(),
-            "listen" => {
-                self.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-            }
+            "listen" => self.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             "memory" => self.memory.to_string(),
             "memory_limit" => ShownSize(self.memory_limit).to_string(),
             "min_free" => {
@@ -258,11 +256,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The words of a setting and where they were written.
     fn words(&mut self, name: &'static str) -> (Words, Origin) {
-        let written = self.layers.iter().rev().find_map(|(origin, raw)| {
-            raw.get(name).map(|words| (words.clone(), origin.clone()))
-        });
-        let (words, origin) =
-            written.unwrap_or_else(|| (default_words(name), Origin::Default));
+        let written =
+            self.layers.iter().rev().find_map(|(origin, raw)| {
+                raw.get(name).map(|words| (words.clone(), origin.clone()))
+            });
+        let (words, origin) = written.unwrap_or_else(|| (default_words(name), Origin::Default));
         self.origins.insert(name, origin.clone());
         (words, origin)
     }
@@ -283,11 +281,7 @@ impl Reader<'_> {
         })
     }
 
-    fn list<T>(
-        &mut self,
-        name: &'static str,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> Vec<T> {
+    fn list<T>(&mut self, name: &'static str, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let (words, origin) = self.words(name);
         let mut values = Vec::new();
         if words.0.is_empty() {
@@ -403,7 +397,7 @@ fn duration(text: &str, least_ms: u64, most_ms: u64) -> Result<Duration, String>
     in_range(value, least_ms, most_ms).map(Duration::from_millis)
 }
 
-fn in_range<T: PartialOrd + fmt::Display>(value: T, least: T, most: T) -> Result<T, String> {
+fn in_range<T: Copy + PartialOrd + fmt::Display>(value: T, least: T, most: T) -> Result<T, String> {
     if value < least {
         Err("that is too little".to_owned())
     } else if value > most {
@@ -431,8 +425,7 @@ fn read_format(text: &str) -> Result<LogFormat, String> {
 }
 
 fn read_level(text: &str) -> Result<LogLevel, String> {
-    let all =
-        [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
+    let all = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
     let found = all.into_iter().find(|level| level.name() == text);
     found.ok_or_else(|| "there is no such level".to_owned())
 }

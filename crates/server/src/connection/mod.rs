@@ -5,18 +5,18 @@
 //!
 //! Does not know: how connections come in (the listener's), or what requests mean.
 
-pub mod registry;
 mod budget;
 mod pace;
-mod wire;
-mod serve;
+pub mod registry;
 mod resp;
+mod serve;
+mod wire;
 
-pub(crate) use budget::{Budget, Charge};
+pub(crate) use budget::{Budget, Charge, UNCHARGED_BYTES};
 pub(crate) use pace::Pace;
 pub use registry::{Client, Protocol, Registry, Shown};
 pub(crate) use serve::serve;
-pub(crate) use wire::End;
+pub(crate) use wire::{End, LINGER, LINGER_BYTES, LINGER_READ};
 
 use crate::config::Resolved;
 use crate::listener::ListenAddress;
@@ -48,7 +48,10 @@ pub struct Shared {
     pub bytes_out: AtomicU64,
     /// What INFO tells of the process.
     pub(crate) figures: Figures,
-    pub(crate) budget: Arc<Budget>,
+    /// What replies may wait in the whole server.
+    pub(crate) output: Arc<Budget>,
+    /// What unfinished long requests may take in the whole server.
+    pub(crate) input: Arc<Budget>,
     pub(crate) stopping: AtomicBool,
 }
 
@@ -66,7 +69,8 @@ impl Shared {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             figures: Figures::default(),
-            budget: Arc::new(Budget::new(budget::MAX_OUTPUT_BYTES)),
+            output: Arc::new(Budget::new(budget::MAX_OUTPUT_BYTES)),
+            input: Arc::new(Budget::new(budget::MAX_INPUT_BYTES)),
             stopping: AtomicBool::new(false),
         }
     }
@@ -113,3 +117,6 @@ impl fmt::Debug for Shared {
         f.debug_struct("Shared").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

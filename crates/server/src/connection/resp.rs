@@ -8,7 +8,7 @@
 //! Does not know: what the commands mean.
 
 use super::wire::{End, Wire};
-use super::{Pace, Shared};
+use super::{Charge, Pace, Shared, UNCHARGED_BYTES};
 use crate::resp::{Run, Session};
 use shoal_storage::{Commit, Patience};
 use std::sync::Arc;
@@ -21,9 +21,6 @@ const SMALL_BUFFER: usize = 4 << 10;
 /// Room for one read while a long request comes in.
 const LARGE_READ: usize = 256 << 10;
 
-/// What replies may wait for a sync without being counted against the server's bound on output.
-const UNCOUNTED_OUTPUT: usize = 16 << 10;
-
 /// Talks with the client until the connection ends. `first` are the bytes that decided the
 /// protocol.
 pub(crate) async fn converse<S>(mut wire: Wire<S>, first: Vec<u8>) -> End
@@ -34,6 +31,7 @@ where
     let mut came = first.len();
     session.input = first;
     let mut pace = Pace::new(wire.shared.config.slow_request);
+    let mut held: Option<Charge> = None;
     loop {
         let pending_before = session.input.len();
         let (back, run) = run(session, &wire.shared).await;
@@ -46,7 +44,10 @@ where
         }
         came = 0;
         match run {
-            Run::Close => return End::Closed,
+            Run::Close => {
+                wire.close().await;
+                return End::Closed;
+            }
             _ if wire.client().is_killed() => return End::Killed,
             // Others on this thread have their turn before the rest of a long pipeline.
             Run::Yield | Run::Cold => tokio::task::yield_now().await,
@@ -56,6 +57,9 @@ where
                     pace.reset();
                 }
                 make_room(&mut session.input);
+                if wire.shared.input.recharge(&mut held, session.input.capacity()).is_err() {
+                    return End::TooMuchInput;
+                }
                 let started = (pending > 0).then_some(&mut pace);
                 match wire.read(&mut session.input, started).await {
                     Ok(count) => came = count,
@@ -101,8 +105,8 @@ where
     let commit = session.commit();
     if commit != Commit::DONE {
         let length = session.output.len();
-        let _held = if length > UNCOUNTED_OUTPUT {
-            Some(wire.shared.budget.charge(length).ok_or(End::TooMuchOutput)?)
+        let _held = if length > UNCHARGED_BYTES {
+            Some(wire.shared.output.charge(length).ok_or(End::TooMuchOutput)?)
         } else {
             None
         };

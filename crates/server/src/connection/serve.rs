@@ -13,12 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 const FIRST_READ: usize = 4 << 10;
 
 /// Serves one connection from its first byte to its end.
-pub(crate) async fn serve<S>(
-    shared: Arc<Shared>,
-    stream: S,
-    entry: Entry,
-    loopback_tcp: bool,
-) where
+pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S, entry: Entry, loopback_tcp: bool)
+where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let client = Arc::clone(&entry.client);
@@ -73,7 +69,11 @@ where
     wire.client().update(|shown| shown.protocol = Protocol::Resp);
     if wire.shared.registry.count() > wire.shared.client_limit() {
         wire.shared.registry.count_refusal();
-        return wire.write_all(TOO_MANY).await.err().unwrap_or(End::Closed);
+        if let Err(end) = wire.write_all(TOO_MANY).await {
+            return end;
+        }
+        wire.close().await;
+        return End::Closed;
     }
     resp::converse(wire, first).await
 }

@@ -11,8 +11,18 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep_until};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+/// How long a peer may take to read the last reply.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// How much of what it still sends meanwhile is thrown away.
+pub(crate) const LINGER_BYTES: usize = 1 << 20;
+
+/// How much of it at a time.
+pub(crate) const LINGER_READ: usize = 16 << 10;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -29,6 +39,8 @@ pub(crate) enum End {
     SlowReader,
     /// Too many replies wait in the whole server.
     TooMuchOutput,
+    /// Too many long requests are coming in, in the whole server.
+    TooMuchInput,
     /// What it speaks is not served.
     Unserved(&'static str),
     /// The socket failed.
@@ -114,14 +126,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 }
                 self.set_waker(cx);
                 if charge.is_none() {
-                    charge = self.shared.budget.charge(rest.len());
+                    charge = self.shared.output.charge(rest.len());
                     if charge.is_none() {
                         return Poll::Ready(Err(End::TooMuchOutput));
                     }
                 }
                 let now = Instant::now();
-                let deadline =
-                    *waiting_since.get_or_insert(now) + self.shared.config.slow_reader;
+                let deadline = *waiting_since.get_or_insert(now) + self.shared.config.slow_reader;
                 if now >= deadline {
                     return Poll::Ready(Err(End::SlowReader));
                 }
@@ -131,6 +142,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Poll::Ready(Ok(()))
         })
         .await
+    }
+
+    /// Closes our side and lets the peer read to the end: a socket closed over unread bytes
+    /// would reset the connection, and the last reply with it. Bounded in bytes and in time.
+    pub(crate) async fn close(&mut self) {
+        let mut scratch = Vec::with_capacity(LINGER_READ);
+        let drain = async {
+            let _ = self.stream.shutdown().await;
+            let mut drained = 0;
+            while drained < LINGER_BYTES {
+                scratch.clear();
+                match self.stream.read_buf(&mut scratch).await {
+                    Ok(count) if count > 0 => drained += count,
+                    _ => return,
+                }
+            }
+        };
+        // A peer that does not close either is left to itself.
+        let _ = timeout(LINGER, drain).await;
     }
 
     /// Whether the connection, which waits for its peer, is to end.

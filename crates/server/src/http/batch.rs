@@ -14,9 +14,9 @@ use shoal_core::record::Body;
 use shoal_core::update::{Outcome, SetExpiry, Update, When};
 use shoal_core::version::Millis;
 use shoal_core::{Record, Version};
-use shoal_node::{Code, Halt, Refusal};
 use shoal_node::Target;
 use shoal_node::{Access, Node};
+use shoal_node::{Code, Halt, Refusal};
 use std::sync::Arc;
 
 /// The most operations of one batch.
@@ -98,11 +98,7 @@ struct ResultDocument<'a> {
 }
 
 /// POST of a batch.
-pub(crate) async fn run(
-    node: &Arc<Node>,
-    target: Target,
-    body: &[u8],
-) -> Result<Reply, Refusal> {
+pub(crate) async fn run(node: &Arc<Node>, target: Target, body: &[u8]) -> Result<Reply, Refusal> {
     let ops = read(body)?;
     let mut done: Vec<Done> = Vec::with_capacity(ops.len());
     let mut answered = 0;
@@ -161,17 +157,11 @@ fn check(op: OpDocument) -> Result<Op, Refusal> {
     Ok(Op { key, what, event_time })
 }
 
-fn step(
-    access: &mut Access<'_>,
-    target: &Target,
-    op: &Op,
-    room: usize,
-) -> Result<Done, Halt> {
+fn step(access: &mut Access<'_>, target: &Target, op: &Op, room: usize) -> Result<Done, Halt> {
     match &op.what {
         What::Get => access.read(target, &op.key, |record| found(record, room)),
         What::Put { value, ttl_ms } => {
-            let expiry =
-                ttl_ms.map_or(SetExpiry::Never, |ttl| SetExpiry::At(access.now() + ttl));
+            let expiry = ttl_ms.map_or(SetExpiry::Never, |ttl| SetExpiry::At(access.now() + ttl));
             let update = Update::Set { value, expiry, when: When::Always };
             access.update_at(target, &op.key, &update, op.event_time, |updated| Done::Stored {
                 created: updated.before.is_none(),
@@ -263,7 +253,10 @@ mod tests {
         assert_eq!(ops.len(), 4);
         assert_eq!(ops[1].key, [0xff]);
         let What::Put { value, ttl_ms } = &ops[2].what else { panic!("a put") };
-        assert_eq!((value.as_slice(), *ttl_ms, ops[2].event_time), (&[0][..], Some(10_000), Some(7)));
+        assert_eq!(
+            (value.as_slice(), *ttl_ms, ops[2].event_time),
+            (&[0][..], Some(10_000), Some(7))
+        );
     }
 
     #[test]

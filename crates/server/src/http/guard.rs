@@ -80,7 +80,15 @@ mod tests {
 
     #[test]
     fn local_callers_are_served() {
-        for host in ["localhost", "LOCALHOST:7400", "localhost.", "x.localhost:1", "127.0.0.1:7400", "127.1.2.3", "[::1]:7400"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:7400",
+            "localhost.",
+            "x.localhost:1",
+            "127.0.0.1:7400",
+            "127.1.2.3",
+            "[::1]:7400",
+        ] {
             assert_eq!(refused(Some(host), None, "/k"), None, "{host}");
         }
         for origin in ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:1"] {
@@ -90,11 +98,30 @@ mod tests {
 
     #[test]
     fn foreign_pages_are_refused() {
-        for host in ["evil.example", "127.0.0.1.evil.example", "192.168.0.1", "localhost.evil.example", "[::2]:1", "", "0.0.0.0:7400"] {
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "192.168.0.1",
+            "localhost.evil.example",
+            "[::2]:1",
+            "",
+            "0.0.0.0:7400",
+        ] {
             assert_eq!(refused(Some(host), None, "/k"), Some(Code::ForeignOrigin), "{host}");
         }
-        for origin in ["http://evil.example", "null", "", "file://", "localhost", "https://localhost.evil.example"] {
-            assert_eq!(refused(Some("localhost"), Some(origin), "/k"), Some(Code::ForeignOrigin), "{origin}");
+        for origin in [
+            "http://evil.example",
+            "null",
+            "",
+            "file://",
+            "localhost",
+            "https://localhost.evil.example",
+        ] {
+            assert_eq!(
+                refused(Some("localhost"), Some(origin), "/k"),
+                Some(Code::ForeignOrigin),
+                "{origin}"
+            );
         }
         let absolute = "http://evil.example/k";
         assert_eq!(refused(Some("localhost"), None, absolute), Some(Code::ForeignOrigin));

@@ -1,8 +1,8 @@
 //! Asking the node on behalf of one request: here where the answer is at hand, on a thread that
 //! may wait where it is not, and never telling what is not yet durable.
 
-use shoal_node::{Code, Halt, Refusal};
 use shoal_node::{Access, Node};
+use shoal_node::{Code, Halt, Refusal};
 use shoal_storage::Patience;
 use std::sync::Arc;
 

@@ -10,9 +10,9 @@ use shoal_core::record::Body;
 use shoal_core::update::{Outcome, SetExpiry, Update};
 use shoal_core::version::Millis;
 use shoal_core::{Record, Version};
-use shoal_node::{Code, Refusal};
-use shoal_node::Target;
 use shoal_node::Node;
+use shoal_node::Target;
+use shoal_node::{Code, Refusal};
 use std::sync::Arc;
 
 /// Where a key is.
@@ -51,8 +51,7 @@ pub(crate) async fn get(
         }
         Read::Judged(..) => return Err(unmet()),
         Read::Value(found, value) => {
-            let reply =
-                if with_value { Reply::bytes(value) } else { Reply::head(found.length) };
+            let reply = if with_value { Reply::bytes(value) } else { Reply::head(found.length) };
             reply.about(Some(found.version), found.expires_at)
         }
     })
@@ -69,11 +68,8 @@ fn look(record: Option<Record<'_>>, conditions: &Conditions, with_value: bool) -
         verdict => return Read::Judged(verdict, version),
     }
     let Some((record, bytes)) = live else { return Read::Absent };
-    let found = Found {
-        version: record.version,
-        expires_at: record.expires_at,
-        length: bytes.len(),
-    };
+    let found =
+        Found { version: record.version, expires_at: record.expires_at, length: bytes.len() };
     // The value is borrowed from the table; this is its one copy on the way to the socket.
     let value = if with_value { Bytes::copy_from_slice(bytes) } else { Bytes::new() };
     Read::Value(found, value)

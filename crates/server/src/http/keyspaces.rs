@@ -132,11 +132,7 @@ pub(crate) fn describe(node: &Node, name: &str) -> Result<Reply, Refusal> {
 }
 
 /// PUT of a keyspace.
-pub(crate) async fn create(
-    node: &Arc<Node>,
-    name: String,
-    body: &[u8],
-) -> Result<Reply, Refusal> {
+pub(crate) async fn create(node: &Arc<Node>, name: String, body: &[u8]) -> Result<Reply, Refusal> {
     let document: CreateDocument =
         if body.is_empty() { form::parse(b"{}") } else { form::parse(body) }?;
     let database = document.db;
@@ -151,11 +147,7 @@ pub(crate) async fn create(
 }
 
 /// PATCH of a keyspace.
-pub(crate) async fn alter(
-    node: &Arc<Node>,
-    name: String,
-    body: &[u8],
-) -> Result<Reply, Refusal> {
+pub(crate) async fn alter(node: &Arc<Node>, name: String, body: &[u8]) -> Result<Reply, Refusal> {
     let changes = changes(&form::parse(body)?)?;
     let there = Arc::clone(node);
     job::blocking(move || {
@@ -182,9 +174,8 @@ fn spec(document: &CreateDocument) -> Result<KeyspaceSpec, Refusal> {
         Some(Engine::Disk) | None => EngineKind::Disk,
     });
     if let Some(count) = document.partitions {
-        spec.partitioning = Partitioning::new(count).ok_or_else(|| {
-            bad("`partitions` is a power of two between 1 and 16384")
-        })?;
+        spec.partitioning = Partitioning::new(count)
+            .ok_or_else(|| bad("`partitions` is a power of two between 1 and 16384"))?;
     }
     let changes = options(
         document.default_ttl_ms,

@@ -7,7 +7,7 @@
 
 use super::screen::Screen;
 use crate::config::Resolved;
-use crate::connection::{Client, Pace};
+use crate::connection::{Client, LINGER, LINGER_BYTES, LINGER_READ, Pace};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
@@ -26,6 +26,7 @@ pub(crate) struct Meter {
     head: RefCell<Pace>,
     head_begun: Cell<bool>,
     screen: RefCell<Screen>,
+    lingers: Cell<bool>,
 }
 
 impl Meter {
@@ -38,6 +39,7 @@ impl Meter {
             head: RefCell::new(Pace::new(config.slow_request)),
             head_begun: Cell::new(true),
             screen: RefCell::default(),
+            lingers: Cell::new(false),
         })
     }
 
@@ -47,6 +49,12 @@ impl Meter {
         self.head_begun.set(false);
         self.head.borrow_mut().reset();
         Working(Rc::clone(self))
+    }
+
+    /// A body may still be on its way: whoever sends it should be able to read the answer, so
+    /// the connection is not reset under it.
+    pub(crate) fn linger(&self) {
+        self.lingers.set(true);
     }
 
     /// Why the head that was just completed is refused, if it is.
@@ -87,6 +95,8 @@ pub(crate) struct Metered<S> {
     is_h2: bool,
     timer: Pin<Box<Option<Sleep>>>,
     stuck_since: Option<Instant>,
+    lingering_since: Option<Instant>,
+    drained: usize,
     bytes_in: u64,
     bytes_out: u64,
     totals: Totals,
@@ -121,6 +131,8 @@ impl<S> Metered<S> {
             is_h2,
             timer: Box::pin(None),
             stuck_since: None,
+            lingering_since: None,
+            drained: 0,
             bytes_in: 0,
             bytes_out: 0,
             totals,
@@ -221,7 +233,30 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+impl<S: AsyncRead + Unpin> Metered<S> {
+    /// Throws away what still comes in, until the peer closes; bounded in bytes and in time.
+    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = Instant::now();
+        let deadline = *self.lingering_since.get_or_insert(now) + LINGER;
+        let mut scratch = [0; LINGER_READ];
+        while self.drained < LINGER_BYTES && now < deadline {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.drained += buffer.filled().len();
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => {
+                    self.wake_at(deadline, cx);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -251,6 +286,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+        let this = self.get_mut();
+        match Pin::new(&mut this.inner).poll_shutdown(cx) {
+            Poll::Ready(Ok(())) if this.meter.lingers.get() => this.drain(cx),
+            outcome => outcome,
+        }
     }
 }

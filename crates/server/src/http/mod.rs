@@ -6,22 +6,22 @@
 //!
 //! Does not know: sockets beyond reading and writing them, or anything of the Redis protocol.
 
-pub mod routes;
-pub mod path;
-pub mod openapi;
-mod guard;
-mod query;
+mod batch;
+mod body;
 mod conditions;
 mod form;
-mod body;
-mod reply;
-mod screen;
-mod meter;
+mod guard;
 mod job;
 mod keys;
-mod batch;
-mod scan;
 mod keyspaces;
+mod meter;
+pub mod openapi;
+pub mod path;
+mod query;
+mod reply;
+pub mod routes;
+mod scan;
+mod screen;
 mod system;
 
 pub use routes::{BodyKind, Parameter, Place, ROUTES, Route};
@@ -31,7 +31,7 @@ use crate::connection::{End, Shared};
 use bytes::Bytes;
 use conditions::Conditions;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::CONNECTION;
 use hyper::http::request::Parts;
 use hyper::rt::Executor;
@@ -181,6 +181,7 @@ where
 async fn answer(context: &Rc<Context>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let _working = context.meter.begin();
     let (head, body) = request.into_parts();
+    let has_body = !body.is_end_stream();
     let ambiguous = context.meter.verdict();
     let answered = match ambiguous {
         Some(why) => Err(Refusal::new(Code::BadRequest, why)),
@@ -188,6 +189,9 @@ async fn answer(context: &Rc<Context>, request: Request<Incoming>) -> Response<F
     };
     let reply = answered.unwrap_or_else(|refusal| {
         tracing::debug!(code = refusal.code.row().code, "a request was refused");
+        if has_body {
+            context.meter.linger();
+        }
         Reply::refusal(&refusal)
     });
     let shared = &context.shared;
@@ -200,7 +204,7 @@ async fn answer(context: &Rc<Context>, request: Request<Incoming>) -> Response<F
     let asked_to_close = head.version == Version::HTTP_10 && !head.headers.contains_key(CONNECTION);
     let last = head.version != Version::HTTP_2
         && (asked_to_close || ambiguous.is_some() || shared.is_stopping());
-    reply.into_response(last)
+    reply.charged(&shared.output).into_response(last)
 }
 
 async fn handle(context: &Context, head: &Parts, body: Incoming) -> Result<Reply, Refusal> {
@@ -221,10 +225,10 @@ async fn handle(context: &Context, head: &Parts, body: Incoming) -> Result<Reply
         BodyKind::Value => (shared.config.max_value, Code::ValueTooLarge),
         BodyKind::Json => (body::MAX_JSON, Code::TooLarge),
     };
-    let body = match route.body {
+    let (body, _charge) = match route.body {
         // What a GET carries means nothing; hyper skips it.
-        BodyKind::None => Bytes::new(),
-        _ => body::read(body, limit, shared.config.slow_request, too_long).await?,
+        BodyKind::None => (Bytes::new(), None),
+        _ => body::read(shared, body, limit, too_long).await?,
     };
     dispatch(shared, route.handler, captures, head, &query, body).await
 }

@@ -22,9 +22,8 @@ impl Query {
         let mut query = Self::default();
         for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let fits = |parameter: &&Parameter| {
-                parameter.place == Place::Query && parameter.name == name
-            };
+            let fits =
+                |parameter: &&Parameter| parameter.place == Place::Query && parameter.name == name;
             let Some(parameter) = known.iter().find(fits) else {
                 let message = format!("there is no parameter `{name}` here");
                 return Err(Refusal::new(Code::BadRequest, message));
@@ -108,8 +107,8 @@ pub(crate) fn event_time(time: u64) -> Result<Millis, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::routes::Parameter;
+    use super::*;
 
     const KNOWN: &[Parameter] = &[
         Parameter::query("ttl", "a time"),

@@ -2,6 +2,7 @@
 //!
 //! Holds: every refusal has the same JSON form, whatever refused it. No answer names a key.
 
+use crate::connection::{Budget, Charge, UNCHARGED_BYTES};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use shoal_core::Version;
 use shoal_core::version::Millis;
 use shoal_node::{Code, Refusal};
+use std::sync::Arc;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -26,6 +28,18 @@ pub(crate) struct Reply {
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
+}
+
+/// Bytes that are counted until the last of them is sent.
+struct Charged {
+    bytes: Bytes,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// A refusal as JSON shows it.
@@ -70,9 +84,7 @@ impl Reply {
     /// A JSON document.
     pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Self {
         match serde_json::to_vec(document) {
-            Ok(body) => {
-                Self { body: body.into(), ..Self::status(status) }.with(CONTENT_TYPE, JSON)
-            }
+            Ok(body) => Self { body: body.into(), ..Self::status(status) }.with(CONTENT_TYPE, JSON),
             Err(error) => {
                 tracing::error!(%error, "an answer could not be written as JSON");
                 Self::status(StatusCode::INTERNAL_SERVER_ERROR)
@@ -121,9 +133,8 @@ impl Reply {
 
     /// Adds what is known of a record: its version and its expiry.
     pub(crate) fn about(self, version: Option<Version>, expires_at: Option<Millis>) -> Self {
-        let tag = version.and_then(|version| {
-            HeaderValue::from_str(&super::conditions::etag(version)).ok()
-        });
+        let tag = version
+            .and_then(|version| HeaderValue::from_str(&super::conditions::etag(version)).ok());
         let reply = match tag {
             Some(tag) => self.with(ETAG, tag),
             None => self,
@@ -132,6 +143,19 @@ impl Reply {
             Some(at) => reply.with(EXPIRES_AT, HeaderValue::from(at)),
             None => reply,
         }
+    }
+
+    /// Counts a long body against what may wait in the whole server until it is sent.
+    pub(crate) fn charged(mut self, output: &Arc<Budget>) -> Self {
+        if self.body.len() <= UNCHARGED_BYTES {
+            return self;
+        }
+        let Some(charge) = output.charge(self.body.len()) else {
+            let message = "too many answers wait to be taken by their clients";
+            return Self::refusal(&Refusal::new(Code::MemoryFull, message));
+        };
+        self.body = Bytes::from_owner(Charged { bytes: self.body, _charge: charge });
+        self
     }
 
     /// Hands the answer to hyper; `last` closes the connection after it.
@@ -157,6 +181,18 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_body_is_counted_until_it_is_gone() {
+        let output = Arc::new(Budget::new(1 << 20));
+        let body = Bytes::from(vec![7; 1 << 20]);
+        let first = Reply::bytes(body.clone()).charged(&output);
+        assert_eq!((output.used(), first.parts()), (1 << 20, (200, &body[..])));
+        assert_eq!(Reply::bytes(body).charged(&output).parts().0, 507);
+        assert_eq!(Reply::bytes(Bytes::from_static(b"short")).charged(&output).parts().0, 200);
+        drop(first);
+        assert_eq!(output.used(), 0);
+    }
 
     #[test]
     fn every_code_has_a_status_and_the_one_form() {

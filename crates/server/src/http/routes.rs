@@ -145,13 +145,14 @@ const EVENT_TIME: Parameter = Parameter::query(
 );
 
 const READS: &[(u16, &str)] = &[
-    (200, "The value, with its entity tag in `ETag` and, if it expires, the time in milliseconds since 1970 in `Shoal-Expires-At`."),
+    (
+        200,
+        "The value, with its entity tag in `ETag` and, if it expires, the time in milliseconds since 1970 in `Shoal-Expires-At`.",
+    ),
     (304, "The value is one of those in `If-None-Match`."),
 ];
-const WRITES: &[(u16, &str)] = &[
-    (201, "Stored; the key had no value."),
-    (204, "Stored over an older value."),
-];
+const WRITES: &[(u16, &str)] =
+    &[(201, "Stored; the key had no value."), (204, "Stored over an older value.")];
 const REMOVES: &[(u16, &str)] = &[(204, "Removed.")];
 
 macro_rules! routes {
@@ -300,9 +301,8 @@ fn match_template<'p>(template: &str, path: &'p str) -> Option<RawCaptures<'p>> 
 impl RawCaptures<'_> {
     fn decode(self, route: &Route) -> Result<Captures, Refusal> {
         let keyspace = self.keyspace.map(|name| {
-            String::from_utf8(percent_decode(name)?).map_err(|_| {
-                Refusal::new(Code::BadName, "a keyspace's name is written in UTF-8")
-            })
+            String::from_utf8(percent_decode(name)?)
+                .map_err(|_| Refusal::new(Code::BadName, "a keyspace's name is written in UTF-8"))
         });
         let key = percent_decode(self.key)?;
         if route.path == "/{key}" && is_reserved(&key) {

@@ -72,11 +72,7 @@ struct Page {
 }
 
 /// GET of a keyspace's keys.
-pub(crate) async fn run(
-    node: &Arc<Node>,
-    target: Target,
-    query: &Query,
-) -> Result<Reply, Refusal> {
+pub(crate) async fn run(node: &Arc<Node>, target: Target, query: &Query) -> Result<Reply, Refusal> {
     let ask = read(query)?;
     let page = job::run(node, move |access| {
         if !access.exists(&target) {
@@ -118,14 +114,15 @@ fn list(access: &mut Access<'_>, target: &Target, ask: &Ask) -> Result<(Vec<Item
         let after = items.last().map(|item| item.key.clone()).or_else(|| ask.after.clone());
         let wanted = at_once.min(ask.limit - items.len());
         let mut full = false;
-        let more = access.list(target, &ask.prefix, after.as_deref(), wanted, &mut |key, record| {
-            full |= bytes >= MAX_PAGE_BYTES;
-            if !full {
-                let item = take(key, &record, ask.values);
-                bytes += item.key.len() + item.value.as_ref().map_or(0, Vec::len);
-                items.push(item);
-            }
-        })?;
+        let more =
+            access.list(target, &ask.prefix, after.as_deref(), wanted, &mut |key, record| {
+                full |= bytes >= MAX_PAGE_BYTES;
+                if !full {
+                    let item = take(key, &record, ask.values);
+                    bytes += item.key.len() + item.value.as_ref().map_or(0, Vec::len);
+                    items.push(item);
+                }
+            })?;
         if !more && !full {
             return Ok((items, false));
         }
@@ -138,12 +135,7 @@ fn take(key: &[u8], record: &Record<'_>, with_value: bool) -> Item {
         Body::Live { bytes, .. } if with_value => Some(bytes.to_vec()),
         _ => None,
     };
-    Item {
-        key: key.to_vec(),
-        value,
-        version: record.version,
-        expires_at: record.expires_at,
-    }
+    Item { key: key.to_vec(), value, version: record.version, expires_at: record.expires_at }
 }
 
 fn document(item: Item) -> ItemDocument {

@@ -38,8 +38,7 @@ fn state(shared: &Shared, stopping: bool) -> Reply {
         (.., Some(_)) => "refusing_writes",
         _ => "ok",
     };
-    let code =
-        if stopping || stopped { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let code = if stopping || stopped { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let document = State {
         status: word,
         refusing_writes: refusing.map(|error| error.to_string()),

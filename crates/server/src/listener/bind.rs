@@ -25,7 +25,9 @@ pub enum BindError {
     )]
     InUse(ListenAddress),
     /// The path of a unix socket leads to something else.
-    #[error("cannot listen on unix:{0}: there is a file that is no socket; remove it or choose another path")]
+    #[error(
+        "cannot listen on unix:{0}: there is a file that is no socket; remove it or choose another path"
+    )]
     NotASocket(PathBuf),
     /// The operating system refuses.
     #[error("cannot listen on {address}: {error}")]

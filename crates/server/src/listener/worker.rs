@@ -4,8 +4,8 @@
 //! lock. A panic ends the connection it happened in and is logged; the thread goes on.
 
 use super::Accepted;
-use crate::connection::{self, Shared};
 use crate::connection::registry::Entry;
+use crate::connection::{self, Shared};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -13,10 +13,14 @@ pub(crate) mod figures;
 pub mod frame;
 pub mod inline;
 pub mod integer;
+mod local;
+pub mod manual;
 pub mod reply;
 mod session;
 mod state;
 pub mod table;
 pub mod words;
 
-pub(crate) use session::{Run, Session};
+pub use local::Local;
+pub use session::Run;
+pub(crate) use session::Session;

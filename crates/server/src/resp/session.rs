@@ -11,7 +11,7 @@ use super::commands::{self, Context, Fail, error_text};
 use super::frame::{Limits, Parser, ProtocolError, Step};
 use super::reply::Reply;
 use super::state::{Replies, State};
-use super::table::{self, Command, Id};
+use super::table::{self, Command, Flag, Id};
 use super::words::Words;
 use crate::connection::{Client, Shared};
 use shoal_node::{Access, Halt, Node, Refusal};
@@ -31,7 +31,7 @@ const KEPT_CAPACITY: usize = 64 * 1024;
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Run {
+pub enum Run {
     /// Everything read was executed; more input is needed.
     Idle,
     /// A disk may have to be waited for: run again, on a thread that may block.
@@ -84,7 +84,6 @@ impl Session {
 
     /// Executes what was read, as far as `patience` allows.
     pub(crate) fn run(&mut self, node: &Node, patience: Patience) -> Run {
-        let shared = Arc::clone(&self.shared);
         let mut access = node.access(patience);
         let first = self.state.commands;
         let run = loop {
@@ -99,7 +98,7 @@ impl Session {
                 Ok(Step::More { .. }) => break Run::Idle,
                 Ok(Step::Blank { consumed }) => self.consumed += consumed,
                 Ok(Step::Command { consumed }) => {
-                    if !self.execute(&mut access, &shared, patience) {
+                    if !self.execute(&mut access, patience) {
                         // The same command is parsed again by the next run.
                         break Run::Cold;
                     }
@@ -131,7 +130,7 @@ impl Session {
             shown.command = state.last_command;
             shown.commands = state.commands;
             shown.queued = state.queue.as_ref().map(|queue| queue.commands.len());
-            shown.watched = state.watched.len();
+            shown.watched = state.watching.keys.len();
             shown.input_bytes = self.input.len();
             shown.input_capacity = self.input.capacity();
             shown.output_bytes = self.output.len();
@@ -140,7 +139,7 @@ impl Session {
     }
 
     /// Executes the command that was just parsed; `false` if it met a cold disk.
-    fn execute(&mut self, access: &mut Access<'_>, shared: &Shared, patience: Patience) -> bool {
+    fn execute(&mut self, access: &mut Access<'_>, patience: Patience) -> bool {
         let start = self.output.len();
         let before = access.commit();
         let words = self.parser.words(&self.input[self.consumed..]);
@@ -149,7 +148,7 @@ impl Session {
             access,
             reply: Reply::new(&mut self.output, protocol),
             client: &mut self.state,
-            shared,
+            shared: &self.shared,
             patience,
         };
         let done = run_command(&mut context, words);
@@ -193,7 +192,11 @@ impl Session {
         true
     }
 
+    /// Says why the bytes are no request, unless the client wants no replies.
     fn refuse(&mut self, error: ProtocolError) {
+        if matches!(self.state.replies, Replies::Off | Replies::Skipping) {
+            return;
+        }
         Reply::new(&mut self.output, self.state.protocol).error(&error.to_string());
         if let Some((_, replies)) = &mut self.unsettled {
             *replies += 1;
@@ -247,6 +250,10 @@ fn run_command(context: &mut Context<'_, '_>, words: Words<'_>) -> Result<(), Fa
     let command = match table::resolve(words) {
         Ok(command) => command,
         Err(unresolved) => {
+            if is_of_http(words.word(0)) {
+                context.client.closing = true;
+                return Ok(());
+            }
             if let Some(queue) = &mut context.client.queue {
                 queue.broken = true;
             }
@@ -255,18 +262,25 @@ fn run_command(context: &mut Context<'_, '_>, words: Words<'_>) -> Result<(), Fa
         }
     };
     context.client.last_command = command.name;
-    if let Some(queue) = &mut context.client.queue
-        && !runs_inside_multi(command)
-    {
-        return commands::enqueue(queue, command, words, &mut context.reply);
+    if let Some(queue) = &mut context.client.queue {
+        if command.has(Flag::NoMulti) {
+            queue.broken = true;
+            return Err(Fail::text("ERR Command not allowed inside a transaction"));
+        }
+        if !runs_inside_multi(command) {
+            return commands::enqueue(queue, command, words, &mut context.reply);
+        }
     }
     commands::dispatch(context, command, words)
 }
 
+/// Words that a browser sends which was made to talk to this port, and no client ever does. The
+/// connection is closed without a word, as in Redis, so that what follows is not executed.
+fn is_of_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 /// Commands that are carried out between MULTI and EXEC, not queued.
 const fn runs_inside_multi(command: &Command) -> bool {
-    matches!(
-        command.id,
-        Id::Multi | Id::Exec | Id::Discard | Id::Watch | Id::Quit | Id::Reset
-    )
+    matches!(command.id, Id::Multi | Id::Exec | Id::Discard | Id::Watch | Id::Quit | Id::Reset)
 }

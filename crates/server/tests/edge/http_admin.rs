@@ -100,8 +100,11 @@ fn every_metric_is_there_and_none_names_a_key() {
     assert_eq!(answer.status, 200);
     let text = String::from_utf8(answer.body).expect("text");
     for metric in METRICS {
-        let name =
-            if metric.is_counter { format!("{}_total", metric.name) } else { metric.name.to_owned() };
+        let name = if metric.is_counter {
+            format!("{}_total", metric.name)
+        } else {
+            metric.name.to_owned()
+        };
         assert!(text.contains(&format!("\n{name} ")), "{name} is missing");
         assert!(text.contains(&format!("# HELP {} ", metric.name)), "{}", metric.name);
     }

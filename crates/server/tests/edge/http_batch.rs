@@ -36,7 +36,10 @@ fn every_operation_has_its_result_in_order() {
         .collect();
     assert_eq!(
         statuses,
-        ["created", "created", "replaced", "found", "found", "absent", "removed", "absent", "refused"]
+        [
+            "created", "created", "replaced", "found", "found", "absent", "removed", "absent",
+            "refused"
+        ]
     );
     assert_eq!(results[3]["value"], "ä");
     assert_eq!(results[3]["version"], results[2]["version"]);
@@ -123,7 +126,11 @@ fn a_listing_says_what_is_wrong() {
         ("values=maybe", "bad_request"),
         ("match=*", "bad_request"),
     ] {
-        assert_eq!(host.get(&format!("/v1/keyspaces/default/keys?{query}")).code(), code, "{query}");
+        assert_eq!(
+            host.get(&format!("/v1/keyspaces/default/keys?{query}")).code(),
+            code,
+            "{query}"
+        );
     }
     assert_eq!(host.get("/v1/keyspaces/none/keys").code(), "no_keyspace");
     let empty = host.get("/v1/keyspaces/default/keys").json();

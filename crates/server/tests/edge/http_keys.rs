@@ -66,8 +66,24 @@ fn hostile_spellings_name_different_keys() {
     let host = Host::start();
     let mut connection = host.connect();
     let paths = [
-        "/a", "//a", "/a/", "/./a", "/../a", "/%2e%2e%2fa%2f", "/%252e", "/a%00", "/a%2500",
-        "/a//b", "/a/b", "/%FF", "/%C3%BF", "/a+b", "/a%20b", "/v1", "/a;b", "/a=b&c",
+        "/a",
+        "//a",
+        "/a/",
+        "/./a",
+        "/../a",
+        "/%2e%2e%2fa%2f",
+        "/%252e",
+        "/a%00",
+        "/a%2500",
+        "/a//b",
+        "/a/b",
+        "/%FF",
+        "/%C3%BF",
+        "/a+b",
+        "/a%20b",
+        "/v1",
+        "/a;b",
+        "/a=b&c",
     ];
     for path in paths {
         assert_eq!(connection.ask("PUT", path, &[], path.as_bytes()).status, 201, "{path}");
@@ -178,6 +194,15 @@ fn values_have_their_limit() {
     connection.send(b"\r\n0\r\n\r\n");
     assert_eq!(connection.answer(false).status, 413);
     assert_eq!(host.get("/key").body, most, "nothing refused took effect");
+}
+
+#[test]
+fn a_body_that_is_refused_while_it_is_sent_is_still_answered() {
+    let host = Host::with(&[("max_value", "64KiB")]);
+    for _ in 0..20 {
+        let refused = host.put("/key", &vec![1; 512 << 10]);
+        assert_eq!((refused.status, refused.code().as_str()), (413, "value_too_large"));
+    }
 }
 
 #[test]

@@ -60,9 +60,14 @@ fn a_stopping_server_finishes_what_it_began() {
     let mut connection = host.connect();
     connection.send(b"PUT /key HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\nabc");
     // The request is under way once the server has taken the connection for HTTP.
-    while host.running.shared().registry.clients().iter().all(|client| {
-        client.shown().protocol != shoal_server::connection::Protocol::Http
-    }) {
+    while host
+        .running
+        .shared()
+        .registry
+        .clients()
+        .iter()
+        .all(|client| client.shown().protocol != shoal_server::connection::Protocol::Http)
+    {
         std::thread::yield_now();
     }
     let stopping = std::thread::spawn(move || host.running.shutdown());

@@ -1,9 +1,12 @@
 //! The server as its clients meet it: over real sockets, in one process.
 
-mod support;
 mod docs;
-mod http_keys;
-mod http_batch;
-mod http_admin;
+mod http2;
 mod http_abuse;
+mod http_admin;
+mod http_batch;
+mod http_keys;
 mod lifecycle;
+#![expect(clippy::panic, reason = "the helpers of tests fail as tests do")]
+
+mod support;

@@ -22,7 +22,7 @@ pub(crate) struct Host {
 /// Settings for a server at `data`, with whatever else is given.
 pub(crate) fn settings(data: &Path, more: &[(&str, &str)]) -> Resolved {
     let mut raw = Raw {
-        data: Some(data.to_str().expect("a plain path").into()),
+        data: Some(data.join("data").to_str().expect("a plain path").into()),
         listen: Some("127.0.0.1:0".into()),
         memory_limit: Some("64MiB".into()),
         ..Raw::default()

@@ -62,6 +62,12 @@ impl DiskEngine {
         Ok(engine)
     }
 
+    /// Ends the threads as a crash would, also where somebody still holds the engine.
+    #[cfg(test)]
+    pub(crate) fn abandon(&self) {
+        self.workers.stop(&self.core);
+    }
+
     #[cfg(test)]
     pub(crate) fn core(&self) -> &Core {
         &self.core

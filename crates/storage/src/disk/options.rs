@@ -27,7 +27,8 @@ pub struct DiskOptions {
     /// How long the log may become before a checkpoint is made for its sake: replaying it is
     /// what opening after a crash takes time for.
     pub log_bytes: u64,
-    /// Bytes of one file of the log.
+    /// Bytes of one file of the log, but no more than a sixteenth of the memory limit: replay
+    /// reads a file at a time.
     pub segment_bytes: u64,
     /// After how many milliseconds without a write the engine tidies up: it makes a checkpoint
     /// and rewrites what holds much that was removed.
@@ -75,7 +76,7 @@ impl DiskOptions {
             inline_below_bytes: self.inline_below_bytes.unwrap_or_else(|| available_memory() / 2),
             // The segment being written can never be cut.
             log_bytes: self.log_bytes.max(self.segment_bytes.saturating_mul(2)),
-            segment_bytes: self.segment_bytes,
+            segment_bytes: self.segment_bytes.min(limit / 16),
             quiet_after_ms: self.quiet_after_ms,
         }
     }

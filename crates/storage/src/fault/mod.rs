@@ -14,5 +14,8 @@
 mod disk;
 mod image;
 
+#[cfg(test)]
+mod tests;
+
 pub use disk::{Call, Dirty, FaultDisk};
 pub use image::{Fate, Image};

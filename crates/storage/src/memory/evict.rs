@@ -7,10 +7,10 @@ use crate::memory::entry::Hash;
 use crate::memory::partition::Context;
 use crate::memory::space::Space;
 
-/// Random places looked at for one eviction.
-const PLACES: usize = 4;
+/// Entries looked at for one eviction, if there are as many.
+const SAMPLE: usize = 8;
 
-/// Neighbouring entries looked at in each place.
+/// How many of them may be neighbours, which costs less than going elsewhere for each.
 const NEIGHBOURS: usize = 3;
 
 /// An entry that may be given up.
@@ -26,7 +26,11 @@ struct Candidate {
 /// one partition at a time and must be called with none locked.
 pub(super) fn evict_one(space: &Space, random: &mut fastrand::Rng, context: Context<'_>) -> bool {
     let mut idlest: Option<Candidate> = None;
-    for _ in 0..PLACES {
+    let mut looked = 0;
+    for _ in 0..SAMPLE {
+        if looked >= SAMPLE {
+            break;
+        }
         let start = random.usize(..space.partitions());
         for partition in (start..space.partitions()).chain(0..start) {
             let guard = space.lock(partition);
@@ -34,6 +38,7 @@ pub(super) fn evict_one(space: &Space, random: &mut fastrand::Rng, context: Cont
                 continue;
             }
             guard.sample(random, NEIGHBOURS, |slot, entry| {
+                looked += 1;
                 let stamp = entry.stamp();
                 let idle = context.tick.wrapping_sub(stamp);
                 if idlest.as_ref().is_none_or(|known| idle > known.idle) {

@@ -12,14 +12,14 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// The folder of the log on the test disk.
-pub const DIR: &str = "/data/log";
+pub(crate) const DIR: &str = "/data/log";
 
 /// How many images were opened and judged by this process.
-pub static IMAGES: AtomicU64 = AtomicU64::new(0);
+pub(crate) static IMAGES: AtomicU64 = AtomicU64::new(0);
 
 /// One step of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Append an entry of so many bytes.
     Append(usize, Durability),
     /// Let the commit thread do one round.
@@ -36,26 +36,26 @@ pub enum Step {
 
 /// What the caller of the log knows: what it appended and what it was promised.
 #[derive(Clone, Debug, Default)]
-pub struct Oracle {
+pub(crate) struct Oracle {
     /// The entries, the first being that of position 1.
-    pub entries: Vec<Vec<u8>>,
+    pub(crate) entries: Vec<Vec<u8>>,
     /// Everything below was settled as synced.
-    pub synced: u64,
+    pub(crate) synced: u64,
     /// Everything below was settled as written.
-    pub written: u64,
+    pub(crate) written: u64,
     /// Everything below is not needed any more.
-    pub from: u64,
+    pub(crate) from: u64,
     /// Told apart in the entries: what is appended after a crash is not what was before.
-    pub life: u64,
+    pub(crate) life: u64,
 }
 
 /// The options that all scripts run with.
-pub fn options(segment_bytes: u64, seed: u64) -> LogOptions {
+pub(crate) fn options(segment_bytes: u64, seed: u64) -> LogOptions {
     LogOptions { segment_bytes, max_pending_bytes: 4096, threads: false, salt_seed: Some(seed) }
 }
 
 /// An empty disk whose sectors have so many bytes.
-pub fn empty(sector: usize) -> Image {
+pub(crate) fn empty(sector: usize) -> Image {
     Image::empty(Path::new("/data"), sector)
 }
 
@@ -66,7 +66,7 @@ fn entry(position: u64, life: u64, len: usize) -> Vec<u8> {
 }
 
 /// Opens the log and checks what it hands out against what was promised.
-pub fn open(
+pub(crate) fn open(
     disk: &FaultDisk,
     options: &LogOptions,
     oracle: &Oracle,
@@ -95,7 +95,12 @@ pub fn open(
 
 impl Oracle {
     /// Opens and judges an image; the oracle then knows what was found.
-    pub fn judge(&mut self, disk: &FaultDisk, options: &LogOptions, promised: u64) -> Arc<Log> {
+    pub(crate) fn judge(
+        &mut self,
+        disk: &FaultDisk,
+        options: &LogOptions,
+        promised: u64,
+    ) -> Arc<Log> {
         IMAGES.fetch_add(1, Ordering::Relaxed);
         let (log, recovery) = match open(disk, options, self, promised) {
             Ok(opened) => opened,
@@ -111,7 +116,7 @@ impl Oracle {
     }
 
     /// Runs a script until it ends or the log refuses.
-    pub fn run(&mut self, log: &Log, script: &[Step]) -> Result<(), LogError> {
+    pub(crate) fn run(&mut self, log: &Log, script: &[Step]) -> Result<(), LogError> {
         for step in script {
             let result = self.step(log, *step);
             self.observe(log);
@@ -166,7 +171,7 @@ impl Oracle {
 
 /// Leaves a torn tail behind, in every way there is, and writes over it with entries just as
 /// long as those that were cut off: they must not come back. Panics where they do.
-pub fn revive() {
+pub(crate) fn revive() {
     let options = options(400, 7);
     let unsynced = [Step::Append(30, Durability::Os), Step::Commit];
     let disk = FaultDisk::new(empty(64));
@@ -189,7 +194,7 @@ pub fn revive() {
 }
 
 /// A fate for a piece, at random.
-pub fn any_fate(random: &mut fastrand::Rng) -> Fate {
+pub(crate) fn any_fate(random: &mut fastrand::Rng) -> Fate {
     match random.u8(..8) {
         0..3 => Fate::Kept,
         3..6 => Fate::Lost,
@@ -199,7 +204,7 @@ pub fn any_fate(random: &mut fastrand::Rng) -> Fate {
 }
 
 /// A script of so many steps, at random.
-pub fn any_script(random: &mut fastrand::Rng, steps: usize) -> Vec<Step> {
+pub(crate) fn any_script(random: &mut fastrand::Rng, steps: usize) -> Vec<Step> {
     let any = |random: &mut fastrand::Rng| match random.u8(..32) {
         0..12 => Step::Append(random.usize(..120), Durability::Always),
         12..14 => Step::Append(random.usize(..120), Durability::Os),
@@ -216,7 +221,7 @@ pub fn any_script(random: &mut fastrand::Rng, steps: usize) -> Vec<Step> {
 /// Cuts the power at every call of a script in turn, and judges every subset of what waited then,
 /// or some of the subsets where there are more than `most`. Every image is then written to, and
 /// judged again, as is a crash during its own recovery. Panics where a promise is broken.
-pub fn exhaust(script: &[Step], options: &LogOptions, sector: usize, most: usize) {
+pub(crate) fn exhaust(script: &[Step], options: &LogOptions, sector: usize, most: usize) {
     for at in 0.. {
         let disk = FaultDisk::new(empty(sector));
         disk.power_off_at(at);
@@ -278,7 +283,7 @@ fn aftermath(image: &Image, options: &LogOptions, oracle: &Oracle, seed: u64) {
 }
 
 /// Runs random scripts on one disk, through several crashes. Panics where a promise is broken.
-pub fn wander(seed: u64, lives: usize) {
+pub(crate) fn wander(seed: u64, lives: usize) {
     let mut random = fastrand::Rng::with_seed(seed);
     let options = options(random.u64(300..1500), seed);
     let sector = [64, 512][random.usize(..2)];

@@ -26,10 +26,11 @@ fn address(context: &Context<'_, '_>) -> (String, u16) {
 pub(crate) fn info(context: &mut Context<'_, '_>) -> Done {
     let epoch = context.shared.node.map().version.index;
     context.reply.verbatim(&format!(
-        "cluster_enabled:0\r\ncluster_state:ok\r\ncluster_slots_assigned:{SLOT_COUNT}\r\n\
+        "cluster_state:ok\r\ncluster_slots_assigned:{SLOT_COUNT}\r\n\
          cluster_slots_ok:{SLOT_COUNT}\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:0\r\n\
          cluster_known_nodes:1\r\ncluster_size:1\r\ncluster_current_epoch:{epoch}\r\n\
-         cluster_my_epoch:{epoch}\r\n"
+         cluster_my_epoch:{epoch}\r\ncluster_stats_messages_sent:0\r\n\
+         cluster_stats_messages_received:0\r\ntotal_cluster_links_buffer_limit_exceeded:0\r\n"
     ));
     Ok(())
 }
@@ -60,7 +61,7 @@ pub(crate) fn slots(context: &mut Context<'_, '_>) -> Done {
     reply.bulk(host.as_bytes());
     reply.integer(port.into());
     reply.bulk(id.as_bytes());
-    reply.array(0);
+    reply.map(0);
     Ok(())
 }
 
@@ -108,7 +109,8 @@ pub(crate) fn nodes(context: &mut Context<'_, '_>) -> Done {
 
 /// CLUSTER COUNTKEYSINSLOT slot
 pub(crate) fn count_keys_in_slot(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let slot = slot_of(words)?;
+    let slot = slot_of(arguments::integer(words.word(2))?);
+    let slot = slot.ok_or(Fail::text("ERR Invalid slot"))?;
     let count = context.access.count_slot(&context.client.target, slot).keys;
     context.reply.integer(count);
     Ok(())
@@ -116,9 +118,11 @@ pub(crate) fn count_keys_in_slot(context: &mut Context<'_, '_>, words: Words<'_>
 
 /// CLUSTER GETKEYSINSLOT slot count
 pub(crate) fn get_keys_in_slot(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let slot = slot_of(words)?;
+    let number = arguments::integer(words.word(2))?;
     let limit = arguments::integer(words.word(3))?;
-    let limit = usize::try_from(limit).map_err(|_| Fail::text("ERR Invalid number of keys"))?;
+    let (Some(slot), Ok(limit)) = (slot_of(number), usize::try_from(limit)) else {
+        return Err(Fail::text("ERR Invalid slot or number of keys"));
+    };
     let mut keys = Vec::new();
     let Context { access, reply, client, .. } = context;
     if limit > 0 {
@@ -131,8 +135,6 @@ pub(crate) fn get_keys_in_slot(context: &mut Context<'_, '_>, words: Words<'_>) 
     Ok(())
 }
 
-fn slot_of(words: Words<'_>) -> Result<Slot, Fail> {
-    let number = arguments::integer(words.word(2))?;
-    let slot = u16::try_from(number).ok().and_then(Slot::new);
-    slot.ok_or(Fail::text("ERR Invalid slot"))
+fn slot_of(number: i64) -> Option<Slot> {
+    u16::try_from(number).ok().and_then(Slot::new)
 }

@@ -100,10 +100,10 @@ pub(crate) fn select(context: &mut Context<'_, '_>, id: Id, words: Words<'_>) ->
 
 /// The keyspace that SELECT or USE with this word chooses.
 pub(crate) fn target_of(context: &Context<'_, '_>, id: Id, word: &[u8]) -> Result<Target, Fail> {
-    if id == Id::Select
-        && let Some(number) = crate::resp::integer::parse(word)
-    {
-        return context.database(number);
+    // No keyspace is called by a number alone, so what looks like one is one, or wrong.
+    let digits = word.strip_prefix(b"-").unwrap_or(word);
+    if id == Id::Select && digits.iter().all(u8::is_ascii_digit) {
+        return context.database(arguments::database(word)?);
     }
     let unknown = || {
         let name = String::from_utf8_lossy(word).into_owned();
@@ -246,6 +246,9 @@ fn describe(client: &Client, command: &str) -> String {
 /// CLIENT KILL address | filters
 pub(crate) fn client_kill(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let kill = arguments::client_kill(words)?;
+    if let Some(user) = kill.user.as_deref().filter(|user| *user != "default") {
+        return Err(Fail::Text(format!("ERR No such user '{user}'").into()));
+    }
     let own = context.client.id;
     let mut killed = 0;
     for client in context.shared.registry.clients() {
@@ -253,7 +256,6 @@ pub(crate) fn client_kill(context: &mut Context<'_, '_>, words: Words<'_>) -> Do
         let meant = kill.id.is_none_or(|id| id == client.id)
             && kill.address.as_deref().is_none_or(|address| address == client.address)
             && kill.local_address.as_deref().is_none_or(|at| at == client.local_address)
-            && kill.user.as_deref().is_none_or(|user| user == "default")
             && kill.kind.is_none_or(|kind| kind == arguments::ClientKind::Normal)
             && shown.protocol == Spoken::Resp
             && !(kill.skip_me && client.id == own);

@@ -107,7 +107,11 @@ fn dispatch_server(
         Id::ClientReply => connection::client_reply(context, words),
         Id::ClientNoEvict | Id::ClientNoTouch => connection::client_switch(context, id, words),
         Id::ClientUnpause => connection::client_unpause(context),
-        Id::Command | Id::CommandCount | Id::CommandList | Id::CommandInfo | Id::CommandDocs
+        Id::Command
+        | Id::CommandCount
+        | Id::CommandList
+        | Id::CommandInfo
+        | Id::CommandDocs
         | Id::CommandGetKeys => server::command(context, id, words),
         Id::Info => info::info(context, words),
         Id::ConfigGet => settings::get(context, words),
@@ -122,8 +126,12 @@ fn dispatch_server(
         Id::Wait => server::wait(context, words),
         Id::MemoryUsage => server::memory_usage(context, words),
         Id::SlowLogGet | Id::SlowLogLen | Id::SlowLogReset => server::slowlog(context, id, words),
-        Id::LatencyLatest | Id::LatencyHistory | Id::LatencyReset | Id::LatencyHistogram
-        | Id::LatencyGraph | Id::LatencyDoctor => server::latency(context, id, words),
+        Id::LatencyLatest
+        | Id::LatencyHistory
+        | Id::LatencyReset
+        | Id::LatencyHistogram
+        | Id::LatencyGraph
+        | Id::LatencyDoctor => server::latency(context, id, words),
         Id::ClusterInfo => cluster::info(context),
         Id::ClusterMyId => cluster::my_id(context),
         Id::ClusterKeySlot => cluster::key_slot(context, words),
@@ -132,10 +140,15 @@ fn dispatch_server(
         Id::ClusterNodes => cluster::nodes(context),
         Id::ClusterCountKeysInSlot => cluster::count_keys_in_slot(context, words),
         Id::ClusterGetKeysInSlot => cluster::get_keys_in_slot(context, words),
-        Id::ObjectHelp | Id::CommandHelp | Id::ConfigHelp | Id::AclHelp | Id::MemoryHelp
-        | Id::SlowLogHelp | Id::LatencyHelp | Id::ClientHelp | Id::ClusterHelp => {
-            server::help(context, words)
-        }
+        Id::ObjectHelp
+        | Id::CommandHelp
+        | Id::ConfigHelp
+        | Id::AclHelp
+        | Id::MemoryHelp
+        | Id::SlowLogHelp
+        | Id::LatencyHelp
+        | Id::ClientHelp
+        | Id::ClusterHelp => server::help(context, words),
         // A container without a subcommand, or a command that this table misses: a test walks
         // the command table to show that there is none of the latter.
         _ => Err(Fail::Text(wrong_arity(command.name).into())),

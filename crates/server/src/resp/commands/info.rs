@@ -41,7 +41,7 @@ pub(crate) fn info(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
         if !text.is_empty() {
             text.push_str("\r\n");
         }
-        let (first, rest) = name.split_at(1);
+        let (first, rest) = name.split_at(if *name == "cpu" { 3 } else { 1 });
         let _infallible = write!(text, "# {}{rest}\r\n", first.to_ascii_uppercase());
         write(context, &mut text);
     }

@@ -10,7 +10,7 @@ use shoal_core::version::Millis;
 use shoal_node::{Footprint, Halt, Target, removed};
 use shoal_storage::Patience;
 
-/// Keys up to which KEYS answers on the connection's own thread.
+/// Keys up to which KEYS and SCAN answer on the connection's own thread.
 const KEYS_INLINE: i64 = 10_000;
 
 /// DEL key [key ...]; UNLINK is the same here, for nothing is freed on the caller's time
@@ -25,7 +25,7 @@ pub(crate) fn del(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
         let footprint: Vec<_> = keys.iter().map(|key| (target, key)).collect();
         // Not for the sake of atomicity alone: a disk that has to be waited for in the middle
         // makes the whole command start again, and it must not count what it removed itself.
-        let footprint = Footprint { keys: &footprint, ..Footprint::default() };
+        let footprint = Footprint { keys: &footprint, writes: true, ..Footprint::default() };
         access.transaction(&footprint, |access| {
             let mut count = 0;
             for key in keys.iter() {
@@ -63,7 +63,8 @@ pub(crate) fn expire(
 ) -> Done {
     let (at, when) = arguments::expire(words, unit, context.access.now())?;
     let update = Update::Expire { at, when };
-    let done = context.update(words.word(1), &update, |updated| updated.outcome == Outcome::Done)?;
+    let done =
+        context.update(words.word(1), &update, |updated| updated.outcome == Outcome::Done)?;
     context.reply.integer(i64::from(done));
     Ok(())
 }
@@ -115,10 +116,12 @@ pub(crate) fn ttl(context: &mut Context<'_, '_>, words: Words<'_>, shown: Shown)
 pub(crate) fn rename(context: &mut Context<'_, '_>, words: Words<'_>, only_absent: bool) -> Done {
     let (from, to) = (words.word(1), words.word(2));
     let target = context.client.target.clone();
-    let moved = transfer(context, (&target, from), (&target, to), &Transfer {
-        replace: !only_absent,
-        remove: true,
-    })?;
+    let moved = transfer(
+        context,
+        (&target, from),
+        (&target, to),
+        &Transfer { replace: !only_absent, remove: true },
+    )?;
     match (moved, only_absent) {
         (Moved::Absent, _) => return Err(Fail::text("ERR no such key")),
         (moved, true) => context.reply.integer(i64::from(moved == Moved::Done)),
@@ -135,13 +138,15 @@ pub(crate) fn copy(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
         Some(number) => context.database(number)?,
         None => from.clone(),
     };
-    if from == to && words.word(1) == words.word(2) {
+    if words.word(1) == words.word(2) && context.is_same(&from, &to) {
         return Err(Fail::text("ERR source and destination objects are the same"));
     }
-    let moved = transfer(context, (&from, words.word(1)), (&to, words.word(2)), &Transfer {
-        replace: options.replace,
-        remove: false,
-    })?;
+    let moved = transfer(
+        context,
+        (&from, words.word(1)),
+        (&to, words.word(2)),
+        &Transfer { replace: options.replace, remove: false },
+    )?;
     context.reply.integer(i64::from(moved == Moved::Done));
     Ok(())
 }
@@ -149,15 +154,13 @@ pub(crate) fn copy(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 /// MOVE key db
 pub(crate) fn move_key(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let from = context.client.target.clone();
-    let to = context.database(arguments::integer(words.word(2))?)?;
-    if from == to {
+    let to = context.database(arguments::database(words.word(2))?)?;
+    if context.is_same(&from, &to) {
         return Err(Fail::text("ERR source and destination objects are the same"));
     }
     let key = words.word(1);
-    let moved = transfer(context, (&from, key), (&to, key), &Transfer {
-        replace: false,
-        remove: true,
-    })?;
+    let moved =
+        transfer(context, (&from, key), (&to, key), &Transfer { replace: false, remove: true })?;
     context.reply.integer(i64::from(moved == Moved::Done));
     Ok(())
 }
@@ -235,7 +238,11 @@ pub(crate) fn keys(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 /// SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]
 pub(crate) fn scan(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let options = arguments::scan(words)?;
-    let Context { access, reply, client, .. } = context;
+    let Context { access, reply, client, patience, .. } = context;
+    let many = i64::try_from(options.count).is_ok_and(|count| count > KEYS_INLINE);
+    if many && *patience == Patience::Inline && access.count(&client.target).keys > KEYS_INLINE {
+        return Err(Halt::Cold.into());
+    }
     let mut found = Found::default();
     let wanted = options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(b"string"));
     let count = usize::try_from(options.count).unwrap_or(usize::MAX);

@@ -146,6 +146,12 @@ impl<'n> Context<'_, 'n> {
         if self.access.exists(&target) { Ok(target) } else { Err(out_of_range()) }
     }
 
+    /// Whether two targets stand for one keyspace.
+    pub(crate) fn is_same(&self, one: &Target, other: &Target) -> bool {
+        let name = |target| self.access.node().name_of(target).ok();
+        one == other || name(one).is_some_and(|name_of_one| name(other) == Some(name_of_one))
+    }
+
     /// Runs a change of the catalogue and replies OK. It waits for the disk.
     pub(crate) fn change_catalogue(
         &mut self,

@@ -52,18 +52,17 @@ fn appendfsync(context: &Context<'_, '_>) -> String {
 
 /// CONFIG GET pattern [pattern ...]
 pub(crate) fn get(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let patterns = words.from(2);
-    let asked = |name: &str| {
-        patterns.iter().any(|pattern| glob::matches_nocase(pattern, name.as_bytes()))
-    };
+    let asked =
+        |name: &str| words.from(2).iter().find(|word| glob::matches_nocase(word, name.as_bytes()));
     let found: Vec<_> = SETTINGS
         .iter()
-        .filter(|(name, _)| asked(name))
-        .map(|(name, show)| (*name, show(context)))
+        .filter_map(|(name, show)| Some((*name, asked(name)?, show(context))))
         .collect();
     context.reply.map(found.len());
-    for (name, value) in found {
-        context.reply.bulk(name.as_bytes());
+    for (name, word, value) in found {
+        // What was asked for by its name is told under the name that the client used.
+        let by_name = name.as_bytes().eq_ignore_ascii_case(word);
+        context.reply.bulk(if by_name { word } else { name.as_bytes() });
         context.reply.bulk(value.as_bytes());
     }
     Ok(())
@@ -73,10 +72,15 @@ pub(crate) fn get(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 pub(crate) fn set(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let pairs = words.from(2);
     if !pairs.len().is_multiple_of(2) {
-        return Err(Fail::Text(super::wrong_arity("config|set").into()));
+        return Err(Fail::text("ERR syntax error"));
     }
     let mut changes = Changes::default();
     for at in (0..pairs.len()).step_by(2) {
+        let is_again = |other: usize| pairs.word(other).eq_ignore_ascii_case(pairs.word(at));
+        if (0..at.min(2 * SETTINGS.len())).step_by(2).any(is_again) {
+            let name = String::from_utf8_lossy(pairs.word(at)).into_owned();
+            return Err(failed(&name, "duplicate parameter"));
+        }
         plan(context, pairs.word(at), pairs.word(at + 1), &mut changes)?;
     }
     if changes != Changes::default() {
@@ -116,15 +120,14 @@ fn plan(
         ("appendfsync", "no") => changes.durability = Some(Durability::Os),
         ("maxmemory-policy", "noeviction") => changes.eviction = Some(Eviction::None),
         ("maxmemory-policy", "allkeys-lru") => changes.eviction = Some(Eviction::Lru),
-        _ => {
-            let text = format!(
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - can't set \
-                 immutable config"
-            );
-            return Err(Fail::Text(text.into()));
-        }
+        _ => return Err(failed(name, "can't set immutable config")),
     }
     Ok(())
+}
+
+fn failed(name: &str, why: &str) -> Fail {
+    let text = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
+    Fail::Text(text.into())
 }
 
 /// CONFIG RESETSTAT

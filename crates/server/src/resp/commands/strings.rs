@@ -19,9 +19,8 @@ pub(crate) fn get(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 
 /// STRLEN key
 pub(crate) fn strlen(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let length = context.read(words.word(1), |record| {
-        record.map_or(0, |record| bytes_of(&record).len())
-    })?;
+    let length =
+        context.read(words.word(1), |record| record.map_or(0, |record| bytes_of(&record).len()))?;
     context.reply.count(length);
     Ok(())
 }
@@ -75,9 +74,9 @@ pub(crate) fn set(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 
 /// SETNX key value
 pub(crate) fn setnx(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let update =
-        Update::Set { value: words.word(2), expiry: SetExpiry::Never, when: When::Absent };
-    let done = context.update(words.word(1), &update, |updated| updated.outcome == Outcome::Done)?;
+    let update = Update::Set { value: words.word(2), expiry: SetExpiry::Never, when: When::Absent };
+    let done =
+        context.update(words.word(1), &update, |updated| updated.outcome == Outcome::Done)?;
     context.reply.integer(i64::from(done));
     Ok(())
 }
@@ -98,8 +97,7 @@ pub(crate) fn setex(
 
 /// GETSET key value
 pub(crate) fn getset(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let update =
-        Update::Set { value: words.word(2), expiry: SetExpiry::Never, when: When::Always };
+    let update = Update::Set { value: words.word(2), expiry: SetExpiry::Never, when: When::Always };
     context.update_giving_before(words.word(1), &update)
 }
 

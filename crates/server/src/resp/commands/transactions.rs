@@ -5,11 +5,11 @@
 
 use super::{Context, Done, Fail, dispatch, error_text};
 use crate::resp::reply::Reply;
-use crate::resp::state::{MAX_QUEUED, MAX_QUEUED_BYTES, Queue};
+use crate::resp::state::{MAX_QUEUED, MAX_QUEUED_BYTES, Queue, Watching};
 use crate::resp::table::{Command, Flag, Id};
 use crate::resp::words::{OwnedWords, Words};
+use shoal_core::map::database_name;
 use shoal_node::{Footprint, Halt, Target};
-use std::sync::Arc;
 
 /// MULTI
 pub(crate) fn multi(context: &mut Context<'_, '_>) -> Done {
@@ -26,7 +26,7 @@ pub(crate) fn discard(context: &mut Context<'_, '_>) -> Done {
     if context.client.queue.take().is_none() {
         return Err(Fail::text("ERR DISCARD without MULTI"));
     }
-    context.client.watched.clear();
+    context.client.watching = Watching::default();
     context.reply.ok();
     Ok(())
 }
@@ -39,20 +39,21 @@ pub(crate) fn watch(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let target = context.client.target.clone();
     let mut seen = Vec::with_capacity(words.len());
     for key in words.from(1).iter() {
-        // The first look counts: watching again must not hide what happened in between.
-        let known = context.client.watched.iter().any(|w| w.target == target && w.key == key);
-        if !known {
+        if !context.client.watching.knows(&target, key) {
             seen.push(context.access.watch(&target, key)?);
         }
     }
-    context.client.watched.append(&mut seen);
+    if !context.client.watching.has_room_for(&seen) {
+        return Err(Fail::text("ERR too many keys are watched"));
+    }
+    context.client.watching.extend(seen);
     context.reply.ok();
     Ok(())
 }
 
 /// UNWATCH
 pub(crate) fn unwatch(context: &mut Context<'_, '_>) -> Done {
-    context.client.watched.clear();
+    context.client.watching = Watching::default();
     context.reply.ok();
     Ok(())
 }
@@ -88,11 +89,7 @@ pub(crate) struct Reach {
 }
 
 /// What `queue` touches, when it starts out in `target`.
-pub(crate) fn footprint_of(
-    context: &Context<'_, '_>,
-    queue: &Queue,
-    mut target: Target,
-) -> Reach {
+pub(crate) fn footprint_of(context: &Context<'_, '_>, queue: &Queue, mut target: Target) -> Reach {
     let mut reach = Reach::default();
     for (command, words) in &queue.commands {
         let words = words.view();
@@ -103,12 +100,15 @@ pub(crate) fn footprint_of(
         };
         match command.id {
             Id::Select | Id::Use => {
-                if let Ok(next) = super::connection::target_of(context, command.id, words.word(1))
-                {
+                if let Ok(next) = super::connection::target_of(context, command.id, words.word(1)) {
                     target = next;
                 }
             }
-            Id::Keys | Id::Scan | Id::RandomKey | Id::DbSize | Id::ClusterGetKeysInSlot
+            Id::Keys
+            | Id::Scan
+            | Id::RandomKey
+            | Id::DbSize
+            | Id::ClusterGetKeysInSlot
             | Id::ClusterCountKeysInSlot => reach.whole.push(target.clone()),
             Id::FlushDb => {
                 reach.catalogue = true;
@@ -116,7 +116,9 @@ pub(crate) fn footprint_of(
             }
             Id::FlushAll => {
                 reach.catalogue = true;
-                reach.whole.extend(context.access.node().databases());
+                // Those too that are made between here and the locks.
+                let numbers = (0..).take_while(|number| database_name(*number).is_some());
+                reach.whole.extend(numbers.map(Target::Database));
             }
             Id::SwapDb => {
                 reach.catalogue = true;
@@ -144,6 +146,8 @@ pub(crate) fn footprint_of(
             }
         }
     }
+    // A keyspace that is not there has nothing to lock; commands on it fail each by itself.
+    reach.keys.retain(|(target, _)| context.access.exists(target));
     reach
 }
 
@@ -152,48 +156,38 @@ pub(crate) fn exec(context: &mut Context<'_, '_>) -> Done {
     let Some(queue) = context.client.queue.take() else {
         return Err(Fail::text("ERR EXEC without MULTI"));
     };
-    let watched = std::mem::take(&mut context.client.watched);
+    let watching = std::mem::take(&mut context.client.watching);
     if queue.broken {
         return Err(Fail::text("EXECABORT Transaction discarded because of previous errors."));
     }
     let mut reach = footprint_of(context, &queue, context.client.target.clone());
     if reach.catalogue && context.patience == shoal_storage::Patience::Inline {
-        context.client.queue = Some(queue);
-        context.client.watched = watched;
+        (context.client.queue, context.client.watching) = (Some(queue), watching);
         return Err(Halt::Cold.into());
     }
-    reach.keys.extend(watched.iter().map(|w| (w.target.clone(), w.key.clone())));
+    let keys = watching.keys.iter().filter(|watched| context.access.exists(&watched.target));
+    reach.keys.extend(keys.map(|watched| (watched.target.clone(), watched.key.clone())));
     let before = (context.client.target.clone(), context.client.protocol);
-    let done = run(context, &queue, &watched, &reach);
+    let done = run(context, &queue, &watching, &reach);
     if matches!(done, Err(Fail::Halt(_))) {
         (context.client.target, context.client.protocol) = before;
     }
     if matches!(done, Err(Fail::Halt(Halt::Cold))) {
         // Nothing was done: the same EXEC comes again, where it may wait.
-        context.client.queue = Some(queue);
-        context.client.watched = watched;
+        (context.client.queue, context.client.watching) = (Some(queue), watching);
     }
     done
 }
 
-fn run(
-    context: &mut Context<'_, '_>,
-    queue: &Queue,
-    watched: &[shoal_node::Watched],
-    reach: &Reach,
-) -> Done {
+fn run(context: &mut Context<'_, '_>, queue: &Queue, watching: &Watching, reach: &Reach) -> Done {
     let keys: Vec<_> = reach.keys.iter().map(|(target, key)| (target, key.as_slice())).collect();
     let whole: Vec<_> = reach.whole.iter().collect();
-    let footprint = Footprint {
-        keys: &keys,
-        whole: &whole,
-        writes: reach.writes,
-        catalogue: reach.catalogue,
-    };
+    let footprint =
+        Footprint { keys: &keys, whole: &whole, writes: reach.writes, catalogue: reach.catalogue };
     let Context { access, reply, client, shared, patience } = context;
     let start = reply.position();
     access.transaction(&footprint, |access| {
-        for watched in watched {
+        for watched in &watching.keys {
             if !access.unchanged(watched)? {
                 reply.rewind(start);
                 reply.null_array();
@@ -203,16 +197,13 @@ fn run(
         reply.array(queue.commands.len());
         for (command, words) in &queue.commands {
             let position = reply.position();
-            let mut inner = Context {
-                access,
-                reply: reply.again(),
-                client,
-                shared,
-                patience: *patience,
-            };
+            let mut inner =
+                Context { access, reply: reply.again(), client, shared, patience: *patience };
             let done = dispatch(&mut inner, command, words.view());
             reply.set_protocol(client.protocol);
             match done {
+                // CLIENT REPLY OFF has no reply, but the array has been announced.
+                Ok(()) if reply.position() == position => reply.null(),
                 Ok(()) => {}
                 Err(Fail::Text(text)) => {
                     reply.rewind(position);
@@ -242,9 +233,4 @@ fn ends_all(halt: &Halt) -> bool {
             Code::StorageStopped | Code::Storage | Code::Corrupt | Code::ClockSkewed
         ),
     }
-}
-
-/// A keyspace by name.
-pub(crate) fn named(name: &[u8]) -> Option<Target> {
-    Some(Target::Named(Arc::from(std::str::from_utf8(name).ok()?)))
 }

@@ -17,6 +17,10 @@ const SUBCOMMANDS: &[Command] = &[
     Command::new(Id::ClusterInfo, "cluster|info", 2, Group::Cluster)
         .since("3.0.0")
         .summary("Tells how the cluster is.")
+        .differs(
+            "Tells of a cluster of one node that holds all slots, though `cluster_enabled` is \
+             0.",
+        )
         .flags(&[Flag::Stale])
         .tips(&["nondeterministic_output"]),
     Command::new(Id::ClusterMyId, "cluster|myid", 2, Group::Cluster)
@@ -32,6 +36,7 @@ const SUBCOMMANDS: &[Command] = &[
     Command::new(Id::ClusterSlots, "cluster|slots", 2, Group::Cluster)
         .since("3.0.0")
         .summary("Lists runs of slots with their nodes.")
+        .differs("One node holds all slots.")
         .complexity("O(N) in the number of nodes")
         .flags(&[Flag::Stale])
         .tips(&["nondeterministic_output"])
@@ -39,12 +44,14 @@ const SUBCOMMANDS: &[Command] = &[
     Command::new(Id::ClusterShards, "cluster|shards", 2, Group::Cluster)
         .since("7.0.0")
         .summary("Lists the shards with their slots and nodes.")
+        .differs("One node holds all slots.")
         .complexity("O(N) in the number of nodes")
         .flags(&[Flag::Stale])
         .tips(&["nondeterministic_output"]),
     Command::new(Id::ClusterNodes, "cluster|nodes", 2, Group::Cluster)
         .since("3.0.0")
         .summary("Lists the nodes, in lines.")
+        .differs("One node holds all slots.")
         .complexity("O(N) in the number of nodes")
         .flags(&[Flag::Stale])
         .tips(&["nondeterministic_output"]),

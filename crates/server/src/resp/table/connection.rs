@@ -42,6 +42,7 @@ pub(super) const CONNECTION: &[Command] = &[
         .optional()]),
     Command::new(Id::Auth, "auth", -2, Group::Connection)
         .summary("Authenticates the connection.")
+        .differs("There are no users yet: `default` is let in with any password.")
         .flags(&[
             Flag::NoScript,
             Flag::Loading,
@@ -54,12 +55,17 @@ pub(super) const CONNECTION: &[Command] = &[
         .arguments(&[string("username").since("6.0.0").optional(), string("password")]),
     Command::new(Id::Select, "select", 2, Group::Connection)
         .summary("Chooses the connection's keyspace by its number.")
+        .differs(
+            "Takes the name of a keyspace too. 0 is `default`, 1 to 15 are `db1` to `db15`, \
+             higher numbers are those that keyspaces were made with.",
+        )
         .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
         .categories(&[Category::Connection])
         .arguments(&[integer("index")]),
     Command::new(Id::Use, "use", 2, Group::Connection)
         .since("0.1.0")
         .summary("Chooses the connection's keyspace by its name.")
+        .differs("Shoal's own.")
         .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
         .categories(&[Category::Connection])
         .arguments(&[string("keyspace")]),
@@ -130,6 +136,7 @@ const CLIENT: &[Command] = &[
     Command::new(Id::ClientList, "client|list", -2, Group::Connection)
         .since("2.4.0")
         .summary("Describes the connections.")
+        .differs("The file descriptor and sizes of inner buffers are not told.")
         .complexity("O(N) in the number of connections")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .categories(&[Category::Connection])
@@ -188,6 +195,10 @@ const CLIENT: &[Command] = &[
     Command::new(Id::ClientReply, "client|reply", 3, Group::Connection)
         .since("3.2.0")
         .summary("Chooses whether the connection is answered.")
+        .differs(
+            "Inside a transaction a command that replies nothing has nil in the array of \
+             `EXEC`.",
+        )
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale])
         .categories(&[Category::Connection])
         .arguments(&[one_of(
@@ -197,18 +208,21 @@ const CLIENT: &[Command] = &[
     Command::new(Id::ClientNoEvict, "client|no-evict", 3, Group::Connection)
         .since("7.0.0")
         .summary("Spares the connection when memory is short.")
+        .differs("Remembered and shown; connections are not evicted.")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .categories(&[Category::Connection])
         .arguments(&[one_of("enabled", &[word("on", "ON"), word("off", "OFF")])]),
     Command::new(Id::ClientNoTouch, "client|no-touch", 3, Group::Connection)
         .since("7.2.0")
         .summary("Chooses whether the connection's reads count as use of a key.")
+        .differs("Remembered and shown; reads do not count as use anyway.")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale])
         .categories(&[Category::Connection])
         .arguments(&[one_of("enabled", &[word("on", "ON"), word("off", "OFF")])]),
     Command::new(Id::ClientUnpause, "client|unpause", 2, Group::Connection)
         .since("6.2.0")
         .summary("Lets clients go on that were made to wait.")
+        .differs("Has nothing to do: nobody is made to wait.")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .categories(&[Category::Connection]),
     Command::new(Id::ClientHelp, "client|help", 2, Group::Connection)

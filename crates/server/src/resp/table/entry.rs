@@ -212,6 +212,8 @@ pub struct Command {
     pub keys: &'static [KeySpec],
     /// Whether and why it should no longer be used.
     pub deprecated: Option<Deprecated>,
+    /// In what it differs from the command of Redis 7.0.15, in a sentence or two.
+    pub differs: Option<&'static str>,
     /// What may follow its name.
     pub arguments: &'static [Argument],
     /// Its subcommands; where there are any, the second word chooses among them.
@@ -234,6 +236,7 @@ impl Command {
             tips: &[],
             keys: &[],
             deprecated: None,
+            differs: None,
             arguments: &[],
             subcommands: &[],
         }
@@ -288,6 +291,11 @@ impl Command {
         replaced_by: &'static str,
     ) -> Self {
         self.deprecated = Some(Deprecated { since, replaced_by });
+        self
+    }
+
+    pub(super) const fn differs(mut self, sentences: &'static str) -> Self {
+        self.differs = Some(sentences);
         self
     }
 

@@ -148,6 +148,7 @@ pub(super) const GENERIC: &[Command] = &[
         .arguments(&[key("key", 0)]),
     Command::new(Id::Keys, "keys", 2, Group::Generic)
         .summary("Lists the keys that match a pattern.")
+        .differs("Keys come slot by slot.")
         .complexity("O(N) in the number of keys of the keyspace")
         .flags(&[Flag::ReadOnly])
         .categories(&[Category::Keyspace, Category::Dangerous])
@@ -156,6 +157,10 @@ pub(super) const GENERIC: &[Command] = &[
     Command::new(Id::Scan, "scan", -2, Group::Generic)
         .since("2.8.0")
         .summary("Lists the keys of the keyspace a slice at a time.")
+        .differs(
+            "Keys come slot by slot; the cursor stays good across restarts and no key comes \
+             twice while nothing is written.",
+        )
         .complexity("O(N) in COUNT for each call")
         .flags(&[Flag::ReadOnly])
         .categories(&[Category::Keyspace])
@@ -207,6 +212,7 @@ pub(super) const GENERIC: &[Command] = &[
         ]),
     Command::new(Id::Move, "move", 3, Group::Generic)
         .summary("Moves a key to another keyspace.")
+        .differs("To a keyspace by its number.")
         .flags(&[Flag::Write, Flag::Fast])
         .categories(&[Category::Keyspace])
         .keys(&[KeySpec::one(1, &[KeyUse::ReadWrite, KeyUse::Access, KeyUse::Update])])
@@ -219,6 +225,7 @@ pub(super) const GENERIC: &[Command] = &[
     Command::new(Id::Wait, "wait", 3, Group::Generic)
         .since("3.0.0")
         .summary("Waits until the connection's writes are on other nodes too.")
+        .differs("Answers 0 at once: no other node holds a copy yet.")
         .flags(&[Flag::NoScript])
         .categories(&[Category::Connection])
         .tips(&["request_policy:all_shards", "response_policy:agg_min"])
@@ -230,6 +237,10 @@ const OBJECT: &[Command] = &[
     Command::new(Id::ObjectEncoding, "object|encoding", 3, Group::Generic)
         .since("2.2.3")
         .summary("Tells how a value is encoded.")
+        .differs(
+            "Judged by the bytes alone: what `APPEND` or `SETRANGE` made short is `embstr`, \
+             not `raw`.",
+        )
         .flags(&[Flag::ReadOnly])
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
@@ -238,6 +249,7 @@ const OBJECT: &[Command] = &[
     Command::new(Id::ObjectIdleTime, "object|idletime", 3, Group::Generic)
         .since("2.2.3")
         .summary("Tells for how many seconds a key has not been used.")
+        .differs("Seconds since the key was written; reads do not count.")
         .flags(&[Flag::ReadOnly])
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
@@ -246,6 +258,7 @@ const OBJECT: &[Command] = &[
     Command::new(Id::ObjectFreq, "object|freq", 3, Group::Generic)
         .since("4.0.0")
         .summary("Tells how often a key is used, on a logarithmic scale.")
+        .differs("Frequencies are not counted, so a key that is there is always refused.")
         .flags(&[Flag::ReadOnly])
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])

@@ -14,6 +14,10 @@ pub(super) const SERVER: &[Command] = &[
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
     Command::new(Id::FlushDb, "flushdb", -1, Group::Server)
         .summary("Removes all keys of the keyspace.")
+        .differs(
+            "ASYNC and SYNC are the same: the keyspace is empty at once, the space comes back \
+             later.",
+        )
         .flags(&[Flag::Write])
         .categories(&[Category::Keyspace, Category::Dangerous])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
@@ -24,6 +28,10 @@ pub(super) const SERVER: &[Command] = &[
         .optional()]),
     Command::new(Id::FlushAll, "flushall", -1, Group::Server)
         .summary("Removes all keys of the numbered keyspaces.")
+        .differs(
+            "Empties `default` and `db1` to `db15`; a keyspace of another name is emptied by \
+             `FLUSHDB` on it.",
+        )
         .flags(&[Flag::Write])
         .categories(&[Category::Keyspace, Category::Dangerous])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
@@ -48,6 +56,10 @@ pub(super) const SERVER: &[Command] = &[
         .subcommands(COMMAND),
     Command::new(Id::Info, "info", -1, Group::Server)
         .summary("Tells about the server, section by section.")
+        .differs(
+            "Fields without a meaning here have the value of a Redis that does not use them; \
+             those that begin with `shoal_` are Shoal's.",
+        )
         .flags(&[Flag::Loading, Flag::Stale])
         .categories(&[Category::Dangerous])
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
@@ -64,15 +76,18 @@ pub(super) const SERVER: &[Command] = &[
         .tips(&["nondeterministic_output"]),
     Command::new(Id::LastSave, "lastsave", 1, Group::Server)
         .summary("Tells when everything was last safe on disk.")
+        .differs("When `SAVE` last answered, or when the server started.")
         .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
         .categories(&[Category::Admin, Category::Dangerous])
         .tips(&["nondeterministic_output"]),
     Command::new(Id::Save, "save", 1, Group::Server)
         .summary("Waits until everything is safe on disk.")
+        .differs("Syncs what is not synced yet; with `sync = always` everything acknowledged is.")
         .complexity("O(N) in what is not yet synced")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::NoAsyncLoading, Flag::NoMulti]),
     Command::new(Id::BgSave, "bgsave", -1, Group::Server)
         .summary("Sees to it that everything is safe on disk.")
+        .differs("As `SAVE`: answers OK once everything is synced.")
         .complexity("O(N) in what is not yet synced")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::NoAsyncLoading])
         .arguments(&[word("schedule", "SCHEDULE").since("3.2.2").optional()]),
@@ -138,6 +153,7 @@ const COMMAND: &[Command] = &[
     Command::new(Id::CommandDocs, "command|docs", -2, Group::Server)
         .since("7.0.0")
         .summary("Documents the commands.")
+        .differs("The sentences are Shoal's own.")
         .complexity("O(N) in the number of commands asked for")
         .flags(&[Flag::Loading, Flag::Stale])
         .categories(&[Category::Connection])
@@ -161,12 +177,20 @@ const CONFIG: &[Command] = &[
     Command::new(Id::ConfigGet, "config|get", -3, Group::Server)
         .since("2.0.0")
         .summary("Gives the settings whose names match.")
+        .differs(
+            "Knows the settings that clients and tools ask for; the others are in \
+             [config.md](config.md).",
+        )
         .complexity("O(N) in the number of patterns")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .arguments(&[block("parameter", &[string("parameter")]).multiple()]),
     Command::new(Id::ConfigSet, "config|set", -4, Group::Server)
         .since("2.0.0")
         .summary("Changes settings, all of them or none.")
+        .differs(
+            "Changes `appendfsync` and `maxmemory-policy` (`noeviction`, `allkeys-lru`) of \
+             `default`; any other setting only to the value it has.",
+        )
         .complexity("O(N) in the number of settings")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
@@ -186,6 +210,7 @@ const ACL: &[Command] = &[
     Command::new(Id::AclWhoAmI, "acl|whoami", 2, Group::Server)
         .since("6.0.0")
         .summary("Gives the connection's user.")
+        .differs("Always `default`: there are no users yet.")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale]),
     Command::new(Id::AclHelp, "acl|help", 2, Group::Server)
         .since("6.0.0")
@@ -198,6 +223,7 @@ const MEMORY: &[Command] = &[
     Command::new(Id::MemoryUsage, "memory|usage", -3, Group::Server)
         .since("4.0.0")
         .summary("Tells how many bytes a key and its value take.")
+        .differs("An estimate; SAMPLES changes nothing.")
         .flags(&[Flag::ReadOnly])
         .keys(&[KeySpec::one(2, &[KeyUse::ReadOnly])])
         .arguments(&[key("key", 0), integer("count").token("SAMPLES").optional()]),
@@ -212,6 +238,7 @@ const SLOWLOG: &[Command] = &[
     Command::new(Id::SlowLogGet, "slowlog|get", -2, Group::Server)
         .since("2.2.12")
         .summary("Lists the slowest commands of late.")
+        .differs("Always empty.")
         .complexity("O(N) in the number of entries asked for")
         .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "nondeterministic_output"])
@@ -219,11 +246,13 @@ const SLOWLOG: &[Command] = &[
     Command::new(Id::SlowLogLen, "slowlog|len", 2, Group::Server)
         .since("2.2.12")
         .summary("Counts the entries of the slow log.")
+        .differs("Always 0.")
         .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"]),
     Command::new(Id::SlowLogReset, "slowlog|reset", 2, Group::Server)
         .since("2.2.12")
         .summary("Empties the slow log.")
+        .differs("Has nothing to do.")
         .complexity("O(N) in the number of entries")
         .flags(&[Flag::Admin, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
@@ -238,23 +267,27 @@ const LATENCY: &[Command] = &[
     Command::new(Id::LatencyLatest, "latency|latest", 2, Group::Server)
         .since("2.8.13")
         .summary("Lists the last delay of each event.")
+        .differs("Always empty.")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
     Command::new(Id::LatencyHistory, "latency|history", 3, Group::Server)
         .since("2.8.13")
         .summary("Lists the delays of an event.")
+        .differs("Always empty.")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"])
         .arguments(&[string("event")]),
     Command::new(Id::LatencyReset, "latency|reset", -2, Group::Server)
         .since("2.8.13")
         .summary("Forgets the delays of events.")
+        .differs("Always 0.")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .arguments(&[string("event").optional().multiple()]),
     Command::new(Id::LatencyHistogram, "latency|histogram", -2, Group::Server)
         .since("7.0.0")
         .summary("Tells how the delays of commands are spread.")
+        .differs("Always empty.")
         .complexity("O(N) in the number of commands asked for")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"])
@@ -262,12 +295,14 @@ const LATENCY: &[Command] = &[
     Command::new(Id::LatencyGraph, "latency|graph", 3, Group::Server)
         .since("2.8.13")
         .summary("Draws the delays of an event.")
+        .differs("There are no samples of any event.")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"])
         .arguments(&[string("event")]),
     Command::new(Id::LatencyDoctor, "latency|doctor", 2, Group::Server)
         .since("2.8.13")
         .summary("Judges the delays in words.")
+        .differs("Has nothing to judge.")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
     Command::new(Id::LatencyHelp, "latency|help", 2, Group::Server)

@@ -10,11 +10,17 @@ pub(super) const TRANSACTIONS: &[Command] = &[
     Command::new(Id::Multi, "multi", 1, Group::Transactions)
         .since("1.2.0")
         .summary("Begins a transaction: what follows waits for EXEC.")
+        .differs("A transaction holds at most 1,048,576 commands and 64 MiB.")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy])
         .categories(&[Category::Transaction]),
     Command::new(Id::Exec, "exec", 1, Group::Transactions)
         .since("1.2.0")
         .summary("Runs the transaction, all of it or nothing.")
+        .differs(
+            "`FLUSHDB`, `FLUSHALL` and `SWAPDB` divide it: after a crash at that moment what \
+             came before them may be there without what comes after. If the storage refuses, \
+             nothing is applied and the answer is the error.",
+        )
         .complexity("As the commands of the transaction")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::SkipSlowlog])
         .categories(&[Category::Transaction]),
@@ -27,6 +33,10 @@ pub(super) const TRANSACTIONS: &[Command] = &[
     Command::new(Id::Watch, "watch", -2, Group::Transactions)
         .since("2.2.0")
         .summary("Lets the next EXEC fail if one of the keys has changed by then.")
+        .differs(
+            "A key that is not there may be taken for changed when another of its partition \
+             was removed: `EXEC` then answers nil though it need not.",
+        )
         .complexity("O(1) for each key")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy])
         .categories(&[Category::Transaction])

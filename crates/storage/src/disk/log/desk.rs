@@ -6,7 +6,8 @@
 use super::commit::Committer;
 use super::error::LogError;
 use super::format::{ENTRY, HEAD, padded};
-use super::pace::Waiting;
+use super::pace::{Pace, Waiting};
+use super::recover::Recovered;
 use super::room::{Admission, Room};
 use super::segment::{Maker, OVERHEAD, Sealed, Segment};
 use super::waiters::Waiters;
@@ -15,7 +16,7 @@ use crate::engine::Durability;
 use crate::files::Files;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -75,7 +76,7 @@ impl Desk {
 
     /// The frame's length with one more entry of `bytes`.
     pub(super) fn grown(&self, bytes: u64) -> u64 {
-        padded(self.buffer.len().max(HEAD) as u64 + ENTRY as u64 + bytes)
+        padded(self.buffer.len().max(HEAD) as u64 + u64::from(ENTRY) + bytes)
     }
 
     /// Puts down an entry that was admitted, and returns its position.
@@ -86,7 +87,7 @@ impl Desk {
             self.buffer.extend_from_slice(part);
         }
         self.waiting.entries += 1;
-        self.waiting.bytes += len + ENTRY as u32;
+        self.waiting.bytes += len + ENTRY;
         match durability {
             Durability::Always => self.waiting.committers += 1,
             Durability::Interval(ms) => {
@@ -143,6 +144,56 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Goes on where the recovery ended.
+    pub(super) fn new(
+        files: Arc<dyn Files>,
+        dir: &Path,
+        options: LogOptions,
+        salts: fastrand::Rng,
+        recovered: Recovered,
+    ) -> Self {
+        let Recovered { log_id, active, left, spares, kept, disposable, next_number, next, .. } =
+            recovered;
+        let ordinary = options.segment_bytes - OVERHEAD;
+        let room = Room { left, next: None, ordinary, wanted: 0, full: false };
+        let mut desk = Desk {
+            buffer: Vec::new(),
+            waiting: Waiting::default(),
+            end: next,
+            room,
+            spares,
+            kept,
+            disposable,
+            active_len: active.segment.len,
+            next_number,
+            salts,
+            blocked: 0,
+            resting: false,
+            stop: Stop::No,
+        };
+        desk.offer_spare();
+        let pace = Pace::at(next);
+        let committer = Committer { active, pace, buffer: Vec::new(), wakers: Vec::new() };
+        Self {
+            files,
+            dir: dir.to_owned(),
+            options,
+            log_id,
+            started: Instant::now(),
+            written: AtomicU64::new(next),
+            synced: AtomicU64::new(next),
+            syncs: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
+            desk: Mutex::new(desk),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            chores: Condvar::new(),
+            committer: Mutex::new(committer),
+            waiters: Mutex::default(),
+            poison: OnceLock::new(),
+        }
+    }
+
     /// The error that everybody gets once the log has stopped.
     pub(super) fn poison(&self) -> Option<LogError> {
         self.poison.get().map(|what| LogError::Poisoned(what.clone()))

@@ -31,7 +31,7 @@ pub(super) const PLATE: usize = 64;
 /// Bytes of a frame before its body.
 pub(super) const HEAD: usize = 40;
 /// Bytes of an entry before its own.
-pub(super) const ENTRY: usize = 4;
+pub(super) const ENTRY: u32 = 4;
 /// Frames begin at multiples of this.
 pub(super) const ALIGN: usize = 8;
 
@@ -232,7 +232,7 @@ impl<'a> Iterator for Entries<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let entry = self.rest.split_at_checked(ENTRY).and_then(|(len, rest)| {
+        let entry = self.rest.split_at_checked(ENTRY as usize).and_then(|(len, rest)| {
             rest.split_at_checked(usize::try_from(word(len)).unwrap_or(usize::MAX))
         });
         let Some((entry, rest)) = entry else {
@@ -285,6 +285,15 @@ mod tests {
             hex,
             "53484f414c736567010000000606e99f020100000000000003000000000000000504000000000000\
              001000000000000000000000000000000000000000000000"
+        );
+    }
+
+    #[test]
+    fn a_frame_of_version_1_stays_as_it_is() {
+        let hex: String = FRAME.encode(5, 64).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "53486672c224f421070000000b00000002000000010000002c010000000000002b01000000000000"
         );
     }
 

@@ -5,7 +5,7 @@
 
 use super::commit::PoisonOnPanic;
 use super::desk::{Desk, Shared, Stop};
-use super::segment::{OVERHEAD, Unmade};
+use super::segment::{OVERHEAD, Sealed, Unmade};
 use std::time::{Duration, Instant};
 
 /// Old segments that are kept to be used again; more are removed.
@@ -112,6 +112,12 @@ impl Desk {
     }
 
     fn next_chore(&mut self, ordinary: u64) -> Option<Chore> {
+        let remove = |old: Sealed| Chore::Remove { number: old.number };
+        if self.room.full
+            && let Some(old) = self.disposable.pop_front()
+        {
+            return Some(remove(old));
+        }
         let len = ordinary.max(self.room.wanted.saturating_add(OVERHEAD));
         match self.spares.front() {
             None => {
@@ -122,9 +128,7 @@ impl Desk {
                 Some(Chore::Make { number, len, salt, recycled })
             }
             Some(_) if self.wants_segment() => Some(Chore::Grow { len }),
-            Some(_) if self.disposable.len() > KEEP_OLD => {
-                self.disposable.pop_front().map(|old| Chore::Remove { number: old.number })
-            }
+            Some(_) if self.disposable.len() > KEEP_OLD => self.disposable.pop_front().map(remove),
             Some(_) => None,
         }
     }

@@ -30,6 +30,9 @@ mod scan;
 mod segment;
 mod waiters;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::LogError;
 pub use planted::Bug;
 #[cfg(feature = "planted-bugs")]
@@ -37,20 +40,18 @@ pub use planted::plant;
 
 use crate::engine::{Commit, Durability};
 use crate::files::Files;
-use commit::Committer;
 use desk::{Desk, Shared, Stop};
 use format::{ALIGN, Kind, Plate};
-use pace::{Pace, Waiting};
-use parking_lot::{Condvar, Mutex, MutexGuard};
-use recover::{CLEAN, Opener, Recovered};
-use room::{Admission, Room};
+use parking_lot::{Mutex, MutexGuard};
+use recover::{CLEAN, Opener};
+use room::Admission;
 use segment::{OVERHEAD, put_plate};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Poll, Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The longest entry, in bytes: 1 GiB.
 pub const MAX_ENTRY: u32 = 1 << 30;
@@ -120,6 +121,9 @@ pub struct LogStatus {
     pub syncs: u64,
 }
 
+/// Takes the entries of a log that is being opened, each with its position.
+pub type Replay<'r> = dyn FnMut(u64, &[u8]) -> Result<(), LogError> + 'r;
+
 /// A commit log. The promises are in the module's text.
 pub struct Log {
     shared: Arc<Shared>,
@@ -149,7 +153,7 @@ impl Log {
         dir: &Path,
         options: LogOptions,
         from: u64,
-        replay: &mut dyn FnMut(u64, &[u8]) -> Result<(), LogError>,
+        replay: &mut Replay<'_>,
     ) -> Result<(Arc<Self>, Recovery), LogError> {
         let mut options = options;
         options.segment_bytes =
@@ -336,6 +340,8 @@ impl Log {
             return self.shared.poison().map_or(Ok(()), Err);
         }
         desk.stop = Stop::Drained;
+        // Asked for together: the thread ends once it has nothing to do.
+        desk.waiting.sync_to = desk.end;
         desk.resting = false;
         drop(desk);
         self.shared.chores.notify_all();
@@ -408,57 +414,6 @@ impl Drop for Log {
         for thread in self.threads.lock().drain(..) {
             // A panic in it has already poisoned the log.
             let _ = thread.join();
-        }
-    }
-}
-
-impl Shared {
-    fn new(
-        files: Arc<dyn Files>,
-        dir: &Path,
-        options: LogOptions,
-        salts: fastrand::Rng,
-        recovered: Recovered,
-    ) -> Self {
-        let Recovered { log_id, active, left, spares, kept, disposable, next_number, next, .. } =
-            recovered;
-        let ordinary = options.segment_bytes - OVERHEAD;
-        let room = Room { left, next: None, ordinary, wanted: 0, full: false };
-        let mut desk = Desk {
-            buffer: Vec::new(),
-            waiting: Waiting::default(),
-            end: next,
-            room,
-            spares,
-            kept,
-            disposable,
-            active_len: active.segment.len,
-            next_number,
-            salts,
-            blocked: 0,
-            resting: false,
-            stop: Stop::No,
-        };
-        desk.offer_spare();
-        let pace = Pace::at(next);
-        let committer = Committer { active, pace, buffer: Vec::new(), wakers: Vec::new() };
-        Self {
-            files,
-            dir: dir.to_owned(),
-            options,
-            log_id,
-            started: Instant::now(),
-            written: AtomicU64::new(next),
-            synced: AtomicU64::new(next),
-            syncs: AtomicU64::new(0),
-            bytes_written: AtomicU64::new(0),
-            desk: Mutex::new(desk),
-            work: Condvar::new(),
-            room: Condvar::new(),
-            chores: Condvar::new(),
-            committer: Mutex::new(committer),
-            waiters: Mutex::default(),
-            poison: OnceLock::new(),
         }
     }
 }

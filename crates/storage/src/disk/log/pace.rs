@@ -7,6 +7,11 @@
 //! the last sync served, it lets other threads run, for at most [`GATHER`] of the time a sync
 //! takes. A lone client never waits for others, since then the last sync served one.
 //!
+//! Measured (`benches/log.rs`, two busy cores, 50 clients on two workers that spend 5 us on each
+//! request): 10 k entries a second and 23 of them a sync without gathering, 47 k and 44 with it;
+//! with 50 threads that do nothing else the two are level. A quarter gains less; the whole of
+//! a sync's time gains no more and waits longer.
+//!
 //! Holds: `synced <= written`; nothing is settled by a sync that began before it was written.
 //!
 //! Does not know: files, threads, or clocks; `now` is handed in.
@@ -14,12 +19,7 @@
 use std::time::Duration;
 
 /// Gathering goes on for at most this share of the time that a sync takes, as a divisor.
-pub(super) const GATHER: u32 = 2;
-
-fn gather() -> u32 {
-    static G: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
-    *G.get_or_init(|| std::env::var("GATHER").ok().and_then(|g| g.parse().ok()).unwrap_or(4))
-}
+const GATHER: u32 = 2;
 
 /// No gathering beyond this, however slow the disk: a slow disk is no reason to be idle.
 const GATHER_MOST: Duration = Duration::from_millis(1);
@@ -103,7 +103,7 @@ impl Pace {
             return Next::Commit;
         }
         let since = *self.gathering.get_or_insert(now);
-        let most = (self.sync_time * gather() / 8).min(GATHER_MOST);
+        let most = (self.sync_time / GATHER).min(GATHER_MOST);
         if now.saturating_sub(since) < most { Next::Gather } else { Next::Commit }
     }
 

@@ -1,7 +1,7 @@
 //! Bugs that can be planted, so that it can be shown that the tests find them.
 //!
-//! Holds: without the cargo feature `planted-bugs` nothing here exists in the program but a
-//! constant `false`. With it, the environment variable `SHOAL_PLANTED_BUG` or [`plant`] chooses.
+//! Holds: without the cargo feature `planted-bugs` nothing can be planted, and what asks is
+//! answered by a constant `false`. With it, the environment variable `SHOAL_PLANTED_BUG` or [`plant`] chooses.
 
 /// A bug of the commit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,9 +21,9 @@
 use super::error::LogError;
 use super::format::{HEAD, Kind, PLATE, Plate};
 use super::planted::{Bug, planted};
-use super::scan::{self, Ending, Scanned, Visit, behind, first_position};
+use super::scan::{self, Behind, Ending, Scanned, first_position};
 use super::segment::{self, Maker, OVERHEAD, Sealed, Segment, Unmade, put_plate};
-use super::{LogOptions, Recovery};
+use super::{LogOptions, Recovery, Replay};
 use crate::files::{Files, Open};
 use std::collections::VecDeque;
 use std::io;
@@ -33,6 +33,9 @@ use std::path::Path;
 pub(super) const IDENTITY: &str = "identity";
 /// The file that says that the log was closed cleanly, and where it ends.
 pub(super) const CLEAN: &str = "clean";
+
+/// Segments in which nothing is expected are looked through in pieces of so many bytes.
+const WINDOW: u64 = 1 << 20;
 
 /// The segment that is being written.
 pub(super) struct Active {
@@ -87,7 +90,7 @@ pub(super) struct Opener<'a> {
 
 impl Opener<'_> {
     /// Opens the log, or makes it where there is none.
-    pub(super) fn open(mut self, replay: &mut Visit<'_>) -> Result<Recovered, LogError> {
+    pub(super) fn open(mut self, replay: &mut Replay<'_>) -> Result<Recovered, LogError> {
         let numbers = self.inventory()?;
         let clean = self.plate(CLEAN, Kind::Clean)?;
         let identity = self.plate(IDENTITY, Kind::Identity)?;
@@ -188,8 +191,7 @@ impl Opener<'_> {
             return Err(LogError::damaged("", 0, what));
         }
         for found in found {
-            let bytes = self.read(&found, 0, found.segment.len)?;
-            if behind(&bytes, found.segment.salt, PLATE).is_some() {
+            if self.has_frames(&found)? {
                 return Err(LogError::damaged(IDENTITY, 0, gone));
             }
             let path = self.dir.join(&found.name);
@@ -224,7 +226,7 @@ impl Opener<'_> {
         found: Vec<Found>,
         log_id: u64,
         clean: Option<Plate>,
-        replay: &mut Visit<'_>,
+        replay: &mut Replay<'_>,
     ) -> Result<Recovered, LogError> {
         let next_number = found.last().map_or(1, |last| last.segment.number.saturating_add(1));
         let mut found = VecDeque::from(found);
@@ -283,7 +285,7 @@ impl Opener<'_> {
         bytes: &[u8],
         expected: Option<u64>,
         report: &mut Recovery,
-        replay: &mut Visit<'_>,
+        replay: &mut Replay<'_>,
     ) -> Result<Scanned, LogError> {
         let salt = current.segment.salt;
         let first = first_position(bytes, salt);
@@ -312,7 +314,7 @@ impl Opener<'_> {
             return Ok(());
         }
         let next = end.scanned.next.unwrap_or(self.from);
-        let behind = behind(end.bytes, current.segment.salt, end.scanned.offset);
+        let behind = end.behind(&current.segment);
         if let Some(behind) = behind.filter(|behind| behind.mark > next) {
             return damaged(format!(
                 "{why}, yet at byte {} it is recorded that everything below entry {} was synced",
@@ -320,8 +322,7 @@ impl Opener<'_> {
             ));
         }
         for later in &end.rest {
-            let bytes = self.read(later, 0, later.segment.len)?;
-            if scan::behind(&bytes, later.segment.salt, PLATE).is_some() {
+            if self.has_frames(later)? {
                 return damaged(format!("{why}, yet there are entries in {}", later.name));
             }
         }
@@ -349,13 +350,13 @@ impl Opener<'_> {
         end: End<'_>,
         mut report: Recovery,
     ) -> Result<Recovered, LogError> {
+        let torn = end.behind(&current.segment);
         let End { clean, scanned, .. } = end;
         let next = clean.map(|clean| clean.position).or(scanned.next).unwrap_or(1).max(self.from);
         if clean.is_none() {
             self.write_again(&current, &scanned)?;
         }
         let offset = scanned.offset as u64;
-        let torn = behind(end.bytes, current.segment.salt, scanned.offset);
         let follows = scanned.next.is_none_or(|known| known == next);
         let active = Active { segment: current.segment, offset };
         let go_on = follows && torn.is_none() || planted(Bug::WriteOverTail);
@@ -383,6 +384,20 @@ impl Opener<'_> {
         self.io("sync", &found.name, file.sync_data())
     }
 
+    /// Whether there is a whole frame head anywhere in a segment.
+    fn has_frames(&self, found: &Found) -> Result<bool, LogError> {
+        let mut at = PLATE as u64;
+        while at < found.segment.len {
+            // A window ends where the next one begins, and a head's length later.
+            let part = self.read(found, at, at + WINDOW + HEAD as u64)?;
+            if scan::behind(&part, at, found.segment.salt).is_some() {
+                return Ok(true);
+            }
+            at += WINDOW;
+        }
+        Ok(false)
+    }
+
     /// The bytes of a segment from `from` up to `to`, or to its end where that comes first.
     fn read(&self, found: &Found, from: u64, to: u64) -> Result<Vec<u8>, LogError> {
         let len = to.min(found.segment.len).saturating_sub(from);
@@ -406,6 +421,14 @@ struct End<'a> {
     bytes: &'a [u8],
     scanned: Scanned,
     rest: VecDeque<Found>,
+}
+
+impl End<'_> {
+    /// What there is behind the end in the segment that it is in.
+    fn behind(&self, segment: &Segment) -> Option<Behind> {
+        let part = self.bytes.get(self.scanned.offset..)?;
+        scan::behind(part, self.scanned.offset as u64, segment.salt)
+    }
 }
 
 impl Active {

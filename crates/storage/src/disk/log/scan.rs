@@ -11,12 +11,10 @@
 //!
 //! Does not know: files, or that there are other segments.
 
+use super::Replay;
 use super::error::LogError;
 use super::format::{ALIGN, Entries, Frame, HEAD, PLATE, Purpose};
 use std::collections::VecDeque;
-
-/// Takes entries with their positions.
-pub(super) type Visit<'v> = dyn FnMut(u64, &[u8]) -> Result<(), LogError> + 'v;
 
 /// How a segment ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +56,7 @@ pub(super) fn scan(
     bytes: &[u8],
     salt: u64,
     expected: Option<u64>,
-    visit: &mut Visit<'_>,
+    visit: &mut Replay<'_>,
 ) -> Result<Scanned, LogError> {
     let mut found = Scanned { next: expected, offset: PLATE, proven: PLATE, ending: Ending::Blank };
     // Frames not yet proven to be synced: the position and the offset at which each ends.
@@ -119,7 +117,7 @@ enum HandOut {
 }
 
 /// Hands out a frame's entries and returns the position after them.
-fn hand_out(frame: &Frame, body: &[u8], visit: &mut Visit<'_>) -> Result<u64, HandOut> {
+fn hand_out(frame: &Frame, body: &[u8], visit: &mut Replay<'_>) -> Result<u64, HandOut> {
     let mut count = 0_u32;
     for entry in Entries::of(body) {
         let entry = entry.map_err(HandOut::Damaged)?;
@@ -148,17 +146,19 @@ pub(super) struct Behind {
     pub(super) last: u64,
 }
 
-/// Looks for frame heads at and after `offset`, whatever surrounds them.
-pub(super) fn behind(bytes: &[u8], salt: u64, offset: usize) -> Option<Behind> {
+/// Looks for frame heads in a part of a segment that begins at `offset`, whatever surrounds them.
+pub(super) fn behind(part: &[u8], offset: u64, salt: u64) -> Option<Behind> {
+    debug_assert!(offset.is_multiple_of(ALIGN as u64), "frames begin at such places only");
     let mut found: Option<Behind> = None;
-    let mut at = offset.next_multiple_of(ALIGN);
-    while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= HEAD) {
-        let last = at as u64;
+    let mut rest = part;
+    let mut last = offset;
+    while rest.len() >= HEAD {
         if let Some(frame) = Frame::decode(rest, salt, last) {
             let mark = found.map_or(frame.synced, |found| found.mark.max(frame.synced));
             found = Some(Behind { mark, last });
         }
-        at += ALIGN;
+        rest = &rest[ALIGN..];
+        last += ALIGN as u64;
     }
     found
 }
@@ -168,6 +168,8 @@ mod tests {
     use super::*;
 
     const SALT: u64 = 77;
+
+    type Entry = (u64, Vec<u8>);
 
     /// A segment with frames of (first position, synced mark, entries).
     fn segment(frames: &[(u64, u64, &[&[u8]])], len: usize) -> Vec<u8> {
@@ -196,10 +198,7 @@ mod tests {
         bytes
     }
 
-    fn read(
-        bytes: &[u8],
-        expected: Option<u64>,
-    ) -> (Result<Scanned, LogError>, Vec<(u64, Vec<u8>)>) {
+    fn read(bytes: &[u8], expected: Option<u64>) -> (Result<Scanned, LogError>, Vec<Entry>) {
         let mut entries = Vec::new();
         let found = scan("f", bytes, SALT, expected, &mut |position, entry| {
             entries.push((position, entry.to_vec()));
@@ -256,7 +255,10 @@ mod tests {
             assert_eq!((found.next, found.offset), (Some(6), PLATE + 48));
             assert!(matches!(found.ending, Ending::Ragged(_)));
             let last = (PLATE + 48 + 48) as u64;
-            assert_eq!(behind(&bytes, SALT, found.offset), Some(Behind { mark, last }));
+            assert_eq!(
+                behind(&bytes[found.offset..], found.offset as u64, SALT),
+                Some(Behind { mark, last })
+            );
         }
     }
 
@@ -290,7 +292,7 @@ mod tests {
                 *place = *byte;
             }
             let (_, entries) = read(&bytes, Some(5));
-            let all: [(u64, Vec<u8>); 3] = [(5, b"a".to_vec()), (6, b"bb".to_vec()), (7, b"ccc".to_vec())];
+            let all: [Entry; 3] = [(5, b"a".to_vec()), (6, b"bb".to_vec()), (7, b"ccc".to_vec())];
             proptest::prop_assert!(all.starts_with(&entries));
         }
     }

@@ -242,7 +242,9 @@ impl Rig {
 
     /// Drops the engine without closing it.
     pub(super) fn crash(&mut self) {
-        self.engine = None;
+        if let Some(engine) = self.engine.take() {
+            engine.abandon();
+        }
     }
 
     /// Crashes and opens again.

@@ -1,0 +1,93 @@
+//! The map's file: founded once, replaced as a whole, refused when damaged.
+
+use super::*;
+use shoal_core::ids::ClusterId;
+use shoal_core::map::{EngineKind, KeyspaceSpec, MapError};
+
+fn founding() -> Command {
+    Command::Found {
+        cluster: ClusterId(7),
+        node_name: "n1".to_owned(),
+        token: 9,
+        hash_seed: 11,
+        default: KeyspaceSpec::new(EngineKind::Disk),
+    }
+}
+
+fn create(name: &str) -> Command {
+    let spec = KeyspaceSpec::new(EngineKind::Memory);
+    Command::CreateKeyspace { name: name.to_owned(), spec, database: None }
+}
+
+#[test]
+fn what_was_answered_is_there_after_a_reopen() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = LocalStore::open(directory.path(), founding).expect("a new store");
+    let map = store.propose(&create("books")).expect("a good command");
+    assert_eq!(store.current(), map);
+    drop(store);
+    let again = LocalStore::open(directory.path(), || panic!("it is founded already"));
+    assert_eq!(again.expect("it opens").current(), map);
+}
+
+#[test]
+fn a_refused_command_changes_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = LocalStore::open(directory.path(), founding).expect("a new store");
+    let before = store.current();
+    let refused = store.propose(&create("default")).expect_err("the name is taken");
+    assert!(matches!(refused, MetaError::Refused(MapError::KeyspaceExists { .. })));
+    assert_eq!(store.current(), before);
+    let bytes = fs::read(directory.path().join(FILE)).expect("the file is there");
+    assert_eq!(bytes, encode(&before));
+}
+
+#[test]
+fn a_half_written_successor_is_ignored() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = LocalStore::open(directory.path(), founding).expect("a new store");
+    let map = store.current();
+    drop(store);
+    fs::write(directory.path().join(NEXT), b"torn").expect("a file can be written");
+    let again = LocalStore::open(directory.path(), founding).expect("it opens");
+    assert_eq!(again.current(), map);
+    again.propose(&create("books")).expect("it goes on");
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_refused_by_name() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    drop(LocalStore::open(directory.path(), founding).expect("a new store"));
+    let path = directory.path().join(FILE);
+    let good = fs::read(&path).expect("the file is there");
+    let refused = |bytes: &[u8]| {
+        fs::write(&path, bytes).expect("a file can be written");
+        let opened = LocalStore::open(directory.path(), || panic!("a damaged map is no new one"));
+        let error = opened.expect_err("damage is refused").to_string();
+        assert!(error.contains("map"), "{error}");
+    };
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        refused(&bad);
+    }
+    for length in 0..good.len() {
+        refused(&good[..length]);
+    }
+}
+
+#[test]
+fn a_failed_replacement_stops_changes_and_keeps_the_map() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = LocalStore::open(directory.path(), founding).expect("a new store");
+    let before = store.current();
+    // A directory in the place of the successor makes its opening fail, for root too.
+    fs::create_dir(directory.path().join(NEXT)).expect("a directory can be made");
+    assert!(matches!(store.propose(&create("books")), Err(MetaError::File { .. })));
+    fs::remove_dir(directory.path().join(NEXT)).expect("it can be removed");
+    assert!(matches!(store.propose(&create("books")), Err(MetaError::File { .. })), "in doubt");
+    assert_eq!(store.current(), before);
+    drop(store);
+    let again = LocalStore::open(directory.path(), founding).expect("it opens");
+    again.propose(&create("books")).expect("a restart knows what is there");
+}
