@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for a person at a terminal")]
 
+mod bench;
 mod cargo;
 mod fix;
 mod readme;
@@ -23,6 +24,7 @@ cargo xtask COMMAND
   fix            format, apply clippy's suggestions, lower the ratchet where code shrank
   tidy           layering, licences, bans, versions, sizes and manners of the source
   readme         run the examples of README.md that are marked for it
+  bench          measure Redis and Shoal in turns; writes bench/RESULTS.md, see bench/README.md
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         ["fix"] => fix::run(),
         ["tidy"] => tidy::run(),
         ["readme"] => readme::run(),
+        ["bench", words @ ..] => bench::run(words),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(true)

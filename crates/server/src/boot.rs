@@ -93,16 +93,27 @@ pub struct Running {
 
 impl Running {
     fn begin(shared: Arc<Shared>, bound: Vec<Bound>) -> io::Result<Self> {
-        let runtime =
-            Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-        // A runtime of this kind stays on its thread; only its ingredients can be tried here.
-        drop(runtime?);
         let (workers, threads) = Workers::start(&shared)?;
         let (stop, stopped) = oneshot::channel();
+        let (began, begins) = std::sync::mpsc::channel();
         let there = Arc::clone(&shared);
-        let control = std::thread::Builder::new()
-            .name("shoal-control".to_owned())
-            .spawn(move || control(&there, bound, workers, threads, stopped))?;
+        let control =
+            std::thread::Builder::new().name("shoal-control".to_owned()).spawn(move || {
+                // An event loop stays on the thread that made it.
+                let runtime = local_runtime();
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    Err(error) => {
+                        // Whoever waits for this stops the node and tells the reason.
+                        let _ = began.send(Err(error));
+                        return Ok(());
+                    }
+                };
+                let _ = began.send(Ok(()));
+                control(&runtime, &there, bound, workers, threads, stopped)
+            })?;
+        let ended = || Err(io::Error::other("the thread that accepts connections ended"));
+        begins.recv().unwrap_or_else(|_| ended())?;
         Ok(Self { shared, stop: Some(stop), control: Some(control) })
     }
 
@@ -156,25 +167,24 @@ impl Drop for Running {
 
 /// Accepts connections until told to stop, then stops everything in order.
 fn control(
+    runtime: &LocalRuntime,
     shared: &Arc<Shared>,
     bound: Vec<Bound>,
     workers: Arc<Workers>,
     threads: Vec<JoinHandle<()>>,
     stopped: oneshot::Receiver<()>,
 ) -> Result<(), Refusal> {
-    match local_runtime() {
-        Ok(runtime) => runtime.block_on(async {
-            let mut listeners = JoinSet::new();
-            for bound in bound {
-                let (shared, workers) = (Arc::clone(shared), Arc::clone(&workers));
-                listeners.spawn_local(accept_all(bound, shared, workers));
-            }
-            // Sent or dropped, either means stop.
-            let _ = stopped.await;
-            listeners.shutdown().await;
-        }),
-        Err(error) => tracing::error!(%error, "the thread that accepts connections cannot start"),
-    }
+    runtime.block_on(async {
+        let mut listeners = JoinSet::new();
+        for bound in bound {
+            let (shared, workers) = (Arc::clone(shared), Arc::clone(&workers));
+            listeners.spawn_local(accept_all(bound, shared, workers));
+        }
+        listeners.spawn_local(Arc::clone(&workers).balance());
+        // Sent or dropped, either means stop.
+        let _ = stopped.await;
+        listeners.shutdown().await;
+    });
     shared.stopping.store(true, Ordering::SeqCst);
     // The threads see that nothing more will come, and the connections that they are to end.
     drop(workers);

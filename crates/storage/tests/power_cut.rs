@@ -11,7 +11,6 @@ use shoal_storage::fault::{Call, Dirty, Fate, FaultDisk, Image};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// How many images are judged at least, by [`no_cut_of_power_breaks_a_promise`] alone.
 const LEAST_IMAGES: u64 = 20_000;
@@ -80,16 +79,16 @@ fn short_scripts() -> Vec<(&'static str, Vec<Step>)> {
 #[test]
 fn no_cut_of_power_breaks_a_promise() {
     for (name, script) in short_scripts() {
-        let before = IMAGES.load(Ordering::Relaxed);
+        let before = IMAGES.get();
         exhaust(&script, &options(400, 7), 512, 512);
         exhaust(&script, &options(400, 8), 64, 16);
-        let images = IMAGES.load(Ordering::Relaxed) - before;
+        let images = IMAGES.get() - before;
         println!("{name}: {images} images");
     }
     for seed in 0..400 {
         wander(seed, 6);
     }
-    let images = IMAGES.load(Ordering::Relaxed);
+    let images = IMAGES.get();
     println!("{images} images in all");
     assert!(images >= LEAST_IMAGES, "only {images} images were judged");
 }
@@ -237,7 +236,7 @@ fn sample(close: bool) -> (Image, Oracle, LogOptions) {
 /// Opens a damaged image: an error, or exactly what was promised but for the `open_end` last
 /// entries, which nothing later vouches for. Returns whether it was an error.
 fn detected(image: Image, oracle: &Oracle, options: &LogOptions, open_end: u64) -> bool {
-    IMAGES.fetch_add(1, Ordering::Relaxed);
+    IMAGES.set(IMAGES.get() + 1);
     match open(&FaultDisk::new(image), options, oracle, oracle.synced - open_end) {
         Ok(_) => false,
         Err(LogError::Damaged { .. } | LogError::UnknownVersion { .. }) => true,

@@ -61,10 +61,14 @@ impl Content {
             let place = at + done as u64;
             let inside = (place % PAGE) as usize;
             let part = (PAGE as usize - inside).min(data.len() - done);
-            let page =
-                self.pages.entry(place / PAGE).or_insert_with(|| Arc::new([0; PAGE as usize]));
-            Arc::make_mut(page)[inside..inside + part].copy_from_slice(&data[done..done + part]);
+            let bytes = &data[done..done + part];
             done += part;
+            // Zeros on a hole leave it a hole: a preallocated file is mostly that.
+            if self.pages.contains_key(&(place / PAGE)) || bytes.iter().any(|byte| *byte != 0) {
+                let fresh = || Arc::new([0; PAGE as usize]);
+                let page = self.pages.entry(place / PAGE).or_insert_with(fresh);
+                Arc::make_mut(page)[inside..inside + part].copy_from_slice(bytes);
+            }
         }
         self.size = self.size.max(at + data.len() as u64);
     }

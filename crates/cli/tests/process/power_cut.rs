@@ -8,7 +8,7 @@ use crate::disk::{Disk, Mood};
 use crate::folder::Folder;
 use crate::history::{END, Mark, Shared};
 use crate::node::{Launch, Node};
-use crate::settings::{number, say, seed, skipped};
+use crate::settings::{is_full, number, say, seed, skipped};
 use crate::shim::Shim;
 use crate::trace::Trace;
 use crate::workload::{Worker, check_shared, shared_counters};
@@ -27,6 +27,9 @@ const OPERATIONS: u64 = 500;
 /// Values written once in every life, and the bytes of each: more than the write buffer of a node
 /// with so little memory holds, so that checkpoints happen in the recording.
 const FILL: (usize, usize) = (160, 65_536);
+/// How often in the first life of a long run: until the log is at its second file and the first
+/// can go.
+const LONG_FILLS: usize = 8;
 /// As many nodes at a time as the smallest machine has processors.
 const CHECKERS: usize = 2;
 /// After so many losses the rest would teach nothing.
@@ -61,18 +64,19 @@ impl Run {
     }
 
     /// Every worker does its share.
-    fn work(&mut self, node: &Node, rng: &mut Rng) {
+    fn work(&mut self, node: &Node, fills: usize, rng: &mut Rng) {
         let (shared, trace) = (&self.shared, self.folder.path().join("trace"));
         std::thread::scope(|scope| {
             let mut threads = Vec::new();
             for worker in &mut self.workers {
                 let (mut rng, trace) = (rng.fork(), &trace);
-                let fills = threads.is_empty();
+                // One of them.
+                let fills = if threads.is_empty() { fills } else { 0 };
                 threads.push(scope.spawn(move || {
                     let mark = || length(trace);
                     let until = worker.acknowledged + OPERATIONS / 2;
                     worker.work(&node.address, shared, &mut rng, &mark, until)?;
-                    if fills {
+                    for _ in 0..fills {
                         worker.fill(&node.address, FILL, &mut rng, &mark)?;
                     }
                     let until = worker.acknowledged + OPERATIONS / 2;
@@ -120,16 +124,14 @@ fn what_was_acknowledged_survives_the_loss_of_power() {
     let launch = run.launch(&shim);
     // First start, an orderly end; a second life that is killed; a third that has to recover.
     let node = start(&launch);
-    run.work(&node, &mut rng);
+    run.work(&node, if is_full() { LONG_FILLS } else { 1 }, &mut rng);
     assert!(node.stop().success(), "SIGTERM is an orderly end");
-    let node = start(&launch);
-    run.observe(&node);
-    run.work(&node, &mut rng);
-    node.kill();
-    let node = start(&launch);
-    run.observe(&node);
-    run.work(&node, &mut rng);
-    node.kill();
+    for _ in 0..2 {
+        let node = start(&launch);
+        run.observe(&node);
+        run.work(&node, 1, &mut rng);
+        node.kill();
+    }
     let trace = Trace::load(&run.trace(), &run.world());
     let losses = try_images(&run, &trace, images, &mut rng);
     say(&format!(
@@ -144,18 +146,28 @@ fn what_was_acknowledged_survives_the_loss_of_power() {
 /// The harness must be able to see a loss: here is a node whose syncs do nothing.
 #[test]
 fn a_node_that_does_not_sync_is_found_out() {
+    find_out("all");
+}
+
+/// The same for one that syncs its files, but not the folders with their names.
+#[test]
+fn a_node_that_does_not_sync_folders_is_found_out() {
+    find_out("folders");
+}
+
+fn find_out(missing: &str) {
     let mut rng = Rng::with_seed(seed("power cut without syncs"));
     let mut run = Run::new();
     let shim = match Shim::build(&run.folder) {
         Ok(shim) => shim,
         Err(why) => return skipped(&format!("power cuts of a node that does not sync: {why}")),
     };
-    let node = start(&run.launch(&shim).variable("SHIM_NO_SYNC", "1"));
-    run.work(&node, &mut rng);
+    let node = start(&run.launch(&shim).variable("SHIM_NO_SYNC", missing));
+    run.work(&node, 0, &mut rng);
     node.kill();
     let trace = Trace::load(&run.trace(), &run.world());
     let losses = try_images(&run, &trace, 30, &mut rng);
-    say(&format!("power cut without syncs: {} losses found", losses.len()));
+    say(&format!("power cut without syncs of {missing}: {} losses found", losses.len()));
     assert!(losses.len() >= ENOUGH_LOSSES, "syncs that do nothing went unnoticed");
 }
 

@@ -8,7 +8,7 @@
  *
  * SHIM_ROOT   the folder, an absolute path without links
  * SHIM_TRACE  the file to append records to
- * SHIM_NO_SYNC=1  syncs answer "done", do nothing and are not recorded
+ * SHIM_NO_SYNC=all|folders  such syncs answer "done", do nothing and are not recorded
  *
  * Holds: changes are made and recorded under one lock, so the order of the records is the order
  * of the changes. A sync has a record from before it and one from after it: only what was
@@ -77,7 +77,7 @@ struct record {
 static char root[PATH_MAX];
 static size_t root_length;
 static int trace = -1;
-static int no_sync;
+static int no_sync, no_folder_sync;
 static uint64_t sync_number;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -293,7 +293,9 @@ static long do_size(long number, const long *a) {
 static long do_sync(long number, const long *a) {
   char name[PATH_MAX];
   if (!name_of((int)a[0], name)) return call(number, a[0], a[1], a[2], a[3]);
+  struct stat stat;
   if (no_sync) return 0;
+  if (no_folder_sync && fstat((int)a[0], &stat) == 0 && S_ISDIR(stat.st_mode)) return 0;
   pthread_mutex_lock(&lock);
   uint64_t node = node_of((int)a[0]);
   uint64_t mine = ++sync_number;
@@ -444,7 +446,9 @@ __attribute__((constructor)) static void begin(void) {
   if (!folder || !file || strlen(folder) >= sizeof root) return;
   strcpy(root, folder);
   root_length = strlen(root);
-  no_sync = getenv("SHIM_NO_SYNC") != NULL;
+  const char *missing = getenv("SHIM_NO_SYNC");
+  no_sync = missing && strcmp(missing, "all") == 0;
+  no_folder_sync = missing && strcmp(missing, "folders") == 0;
   int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   /* Out of the way of programs that count on low numbers. */
   trace = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 500);

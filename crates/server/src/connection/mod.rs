@@ -15,7 +15,7 @@ mod wire;
 pub(crate) use budget::{Budget, Charge, UNCHARGED_BYTES};
 pub(crate) use pace::Pace;
 pub use registry::{Client, Protocol, Registry, Shown};
-pub(crate) use serve::serve;
+pub(crate) use serve::{Served, resume, serve};
 pub(crate) use wire::{End, LINGER, LINGER_BYTES, LINGER_READ};
 
 use crate::config::Resolved;

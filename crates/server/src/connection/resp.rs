@@ -9,6 +9,7 @@
 
 use super::wire::{End, Wire};
 use super::{Charge, Pace, Shared, UNCHARGED_BYTES};
+use crate::listener::Departures;
 use crate::resp::{Run, Session};
 use shoal_storage::{Commit, Patience};
 use std::sync::Arc;
@@ -21,49 +22,74 @@ const SMALL_BUFFER: usize = 4 << 10;
 /// Room for one read while a long request comes in.
 const LARGE_READ: usize = 256 << 10;
 
-/// Talks with the client until the connection ends. `first` are the bytes that decided the
-/// protocol.
-pub(crate) async fn converse<S>(mut wire: Wire<S>, first: Vec<u8>) -> End
+/// How a conversation goes on, or does not.
+pub(crate) enum Talk<S> {
+    /// It is over.
+    Ended(End),
+    /// Nothing is under way; it is to go on, on another thread.
+    Leaves(Wire<S>, Box<Session>, usize),
+}
+
+/// Talks with the client until the connection ends or leaves the thread. `first` are the bytes
+/// that decided the protocol.
+pub(crate) async fn converse<S>(wire: Wire<S>, first: Vec<u8>, departures: &Departures) -> Talk<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut session = Box::new(Session::new(Arc::clone(&wire.shared), Arc::clone(wire.client())));
-    let mut came = first.len();
     session.input = first;
+    go_on(wire, session, departures).await
+}
+
+/// Talks on with what a session has read.
+pub(crate) async fn go_on<S>(
+    mut wire: Wire<S>,
+    mut session: Box<Session>,
+    departures: &Departures,
+) -> Talk<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut came = session.input.len();
     let mut pace = Pace::new(wire.shared.config.slow_request);
     let mut held: Option<Charge> = None;
     loop {
         let pending_before = session.input.len();
         let (back, run) = run(session, &wire.shared).await;
         let Some(back) = back else {
-            return End::Unserved("a command panicked on another thread");
+            return Talk::Ended(End::Unserved("a command panicked on another thread"));
         };
         session = back;
         if let Err(end) = answer(&mut session, &mut wire, came).await {
-            return end;
+            return Talk::Ended(end);
         }
         came = 0;
         match run {
             Run::Close => {
                 wire.close().await;
-                return End::Closed;
+                return Talk::Ended(End::Closed);
             }
-            _ if wire.client().is_killed() => return End::Killed,
+            _ if wire.client().is_killed() => return Talk::Ended(End::Killed),
             // Others on this thread have their turn before the rest of a long pipeline.
             Run::Yield | Run::Cold => tokio::task::yield_now().await,
             Run::Idle => {
                 let pending = session.input.len();
+                if pending == 0
+                    && let Some(to) = departures.next()
+                {
+                    return Talk::Leaves(wire, session, to);
+                }
                 if pending < pending_before || pending == 0 {
                     pace.reset();
                 }
                 make_room(&mut session.input);
                 if wire.shared.input.recharge(&mut held, session.input.capacity()).is_err() {
-                    return End::TooMuchInput;
+                    return Talk::Ended(End::TooMuchInput);
                 }
                 let started = (pending > 0).then_some(&mut pace);
                 match wire.read(&mut session.input, started).await {
                     Ok(count) => came = count,
-                    Err(end) => return end,
+                    Err(end) => return Talk::Ended(end),
                 }
             }
         }

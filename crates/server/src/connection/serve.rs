@@ -1,10 +1,12 @@
 //! From acceptance to the protocol: waits until the first bytes decide, then hands over.
 
-use super::registry::{Entry, Protocol};
+use super::registry::{Client, Entry, Protocol};
+use super::resp::Talk;
 use super::wire::{End, Wire};
 use super::{Pace, Shared, resp};
 use crate::http;
-use crate::listener::{Prefixed, Sniffed, TOO_MANY, sniff};
+use crate::listener::{Departures, Prefixed, Sniffed, TOO_MANY, sniff};
+use crate::resp::Session;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,15 +14,41 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Room for the first read: a usual request, or a batch of small ones.
 const FIRST_READ: usize = 4 << 10;
 
-/// Serves one connection from its first byte to its end.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S, entry: Entry, loopback_tcp: bool)
+/// What became of a connection on this thread.
+pub(crate) enum Served<S> {
+    /// It ended.
+    Ended,
+    /// It is to go on, between two requests, on another thread.
+    Leaves {
+        /// Its socket.
+        stream: S,
+        /// Its place in the list.
+        entry: Entry,
+        /// Its state.
+        session: Box<Session>,
+        /// The thread.
+        to: usize,
+    },
+}
+
+/// Serves one connection from its first byte on.
+pub(crate) async fn serve<S>(
+    shared: Arc<Shared>,
+    stream: S,
+    entry: Entry,
+    loopback_tcp: bool,
+    departures: Arc<Departures>,
+) -> Served<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let client = Arc::clone(&entry.client);
     let mut wire = Wire::new(stream, shared, entry);
     let end = match decide(&mut wire).await {
-        Ok((Sniffed::Resp, first)) => serve_resp(wire, first).await,
+        Ok((Sniffed::Resp, first)) => match serve_resp(wire, first, &departures).await {
+            Talk::Ended(end) => end,
+            Talk::Leaves(wire, session, to) => return leaving(wire, session, to),
+        },
         Ok((Sniffed::Http1, first)) => serve_http(wire, first, loopback_tcp, false).await,
         Ok((Sniffed::Http2, first)) => serve_http(wire, first, loopback_tcp, true).await,
         Ok((Sniffed::Tls, _)) => {
@@ -28,6 +56,40 @@ where
         }
         Err(end) => end,
     };
+    note(&client, &end);
+    Served::Ended
+}
+
+/// Goes on with a connection that another thread served so far.
+pub(crate) async fn resume<S>(
+    shared: Arc<Shared>,
+    stream: S,
+    entry: Entry,
+    session: Box<Session>,
+    departures: Arc<Departures>,
+) -> Served<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let client = Arc::clone(&entry.client);
+    match resp::go_on(Wire::new(stream, shared, entry), session, &departures).await {
+        Talk::Ended(end) => {
+            note(&client, &end);
+            Served::Ended
+        }
+        Talk::Leaves(wire, session, to) => leaving(wire, session, to),
+    }
+}
+
+fn leaving<S>(wire: Wire<S>, session: Box<Session>, to: usize) -> Served<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (stream, _, entry) = wire.into_parts();
+    Served::Leaves { stream, entry, session, to }
+}
+
+fn note(client: &Client, end: &End) {
     match end {
         End::Closed | End::Stopping => {
             tracing::debug!(client = client.id, ?end, "a connection ended");
@@ -62,7 +124,7 @@ where
     }
 }
 
-async fn serve_resp<S>(mut wire: Wire<S>, first: Vec<u8>) -> End
+async fn serve_resp<S>(mut wire: Wire<S>, first: Vec<u8>, departures: &Departures) -> Talk<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -70,12 +132,12 @@ where
     if wire.shared.registry.count() > wire.shared.client_limit() {
         wire.shared.registry.count_refusal();
         if let Err(end) = wire.write_all(TOO_MANY).await {
-            return end;
+            return Talk::Ended(end);
         }
         wire.close().await;
-        return End::Closed;
+        return Talk::Ended(End::Closed);
     }
-    resp::converse(wire, first).await
+    resp::converse(wire, first, departures).await
 }
 
 async fn serve_http<S>(wire: Wire<S>, first: Vec<u8>, loopback_tcp: bool, is_h2: bool) -> End

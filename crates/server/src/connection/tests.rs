@@ -42,7 +42,10 @@ impl Host {
         let entry = self.shared.registry.enter("a:1".to_owned(), "b:2".to_owned(), false);
         let shared = Arc::clone(&self.shared);
         // A runtime for tests is not the kind that connections run on; a set of local tasks is.
-        let task = tokio::task::spawn_local(serve(shared, theirs, entry, true));
+        let task = tokio::task::spawn_local(async move {
+            let served = serve(shared, theirs, entry, true, Arc::default()).await;
+            assert!(matches!(served, Served::Ended), "nobody asked it to leave");
+        });
         (ours, task)
     }
 }

@@ -6,6 +6,7 @@
 //! Does not know: what is said on a connection, beyond which protocol its first bytes begin.
 
 mod address;
+mod balance;
 mod bind;
 mod sniff;
 mod stream;
@@ -18,7 +19,7 @@ pub use sniff::{MAX_FIRST_LINE, Sniffed, sniff};
 pub(crate) use address::is_loopback;
 pub(crate) use bind::{Bound, bind};
 pub(crate) use stream::{Prefixed, Stream};
-pub(crate) use worker::Workers;
+pub(crate) use worker::{Departures, Workers};
 
 use crate::connection::Shared;
 use std::io;
@@ -47,6 +48,14 @@ impl Accepted {
         match self {
             Self::Tcp(stream) => tokio::net::TcpStream::from_std(stream).map(Stream::Tcp),
             Self::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
+        }
+    }
+
+    /// Takes the connection off the thread that served it.
+    pub(crate) fn uproot(stream: Stream) -> io::Result<Self> {
+        match stream {
+            Stream::Tcp(stream) => stream.into_std().map(Self::Tcp),
+            Stream::Unix(stream) => stream.into_std().map(Self::Unix),
         }
     }
 

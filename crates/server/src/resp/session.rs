@@ -10,8 +10,8 @@
 use super::commands::{self, Context, Fail, error_text};
 use super::frame::{Limits, Parser, ProtocolError, Step};
 use super::reply::Reply;
-use super::state::{Replies, State};
-use super::table::{self, Command, Flag, Id};
+use super::state::{Replies, State, Watching};
+use super::table::{self, Command, Flag, Id, Unresolved};
 use super::words::Words;
 use crate::connection::{Client, Shared};
 use shoal_node::{Access, Halt, Node, Refusal};
@@ -256,6 +256,14 @@ fn run_command(context: &mut Context<'_, '_>, words: Words<'_>) -> Result<(), Fa
             }
             if let Some(queue) = &mut context.client.queue {
                 queue.broken = true;
+            }
+            if let Unresolved::Arity(Command { id: Id::Exec, .. }) = unresolved {
+                context.client.queue = None;
+                context.client.watching = Watching::default();
+                return Err(Fail::text(
+                    "EXECABORT Transaction discarded because of: wrong number of arguments for \
+                     'exec' command",
+                ));
             }
             unresolved.write(words, &mut context.reply);
             return Ok(());

@@ -1,5 +1,7 @@
 //! The server as its clients meet it: over real sockets, in one process.
 
+#![expect(clippy::panic, reason = "the helpers of tests fail as tests do")]
+
 mod docs;
 mod http2;
 mod http_abuse;
@@ -7,6 +9,4 @@ mod http_admin;
 mod http_batch;
 mod http_keys;
 mod lifecycle;
-#![expect(clippy::panic, reason = "the helpers of tests fail as tests do")]
-
 mod support;

@@ -40,7 +40,12 @@ fn a_pipeline_gives_the_same_replies_however_it_is_cut() {
     for host in both() {
         let mut client = host.connect();
         let expected = client.local.ask(&whole);
-        assert_eq!(expected.iter().filter(|byte| **byte == b'\n').count(), 58, "{}", shown(&expected));
+        assert_eq!(
+            expected.iter().filter(|byte| **byte == b'\n').count(),
+            58,
+            "{}",
+            shown(&expected)
+        );
         for cut in 0..=whole.len() {
             let (first, second) = whole.split_at(cut);
             let mut replies = client.local.ask(first);

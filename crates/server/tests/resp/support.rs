@@ -106,9 +106,8 @@ pub(crate) fn shown(replies: &[u8]) -> String {
 pub(crate) fn skip(replies: &[u8]) -> &[u8] {
     let end = replies.windows(2).position(|pair| pair == b"\r\n").expect("a line");
     let (line, mut rest) = (&replies[..end], &replies[end + 2..]);
-    let length = || -> i64 {
-        std::str::from_utf8(&line[1..]).expect("digits").parse().expect("a length")
-    };
+    let length =
+        || -> i64 { std::str::from_utf8(&line[1..]).expect("digits").parse().expect("a length") };
     let parts = match line[0] {
         b'+' | b'-' | b':' | b'_' | b'#' | b',' => 0,
         b'$' | b'=' => match usize::try_from(length()) {

@@ -71,10 +71,7 @@ fn commands_that_are_not_there_are_unknown_and_end_a_transaction() {
         let mut client = host.connect();
         client.expect(&[("multi", "+OK")]);
         assert_eq!(shown(&client.local.ask(&encode(&words))), unknown);
-        client.expect(&[(
-            "exec",
-            "-EXECABORT Transaction discarded because of previous errors.",
-        )]);
+        client.expect(&[("exec", "-EXECABORT Transaction discarded because of previous errors.")]);
     }
 }
 

@@ -390,6 +390,30 @@ mod tests {
     }
 
     #[test]
+    fn halves_are_joined_in_whatever_order_keys_go() {
+        let position = |&what: &u32| entry(what).0.position();
+        for order in 0..4 {
+            let mut table = Table::default();
+            let mut keys: Vec<u32> = (0..6_000).collect();
+            keys.iter().for_each(|&what| insert(&mut table, what));
+            match order {
+                0 => keys.sort_by_key(position),
+                1 => keys.sort_by_key(|what| u64::MAX - position(what)),
+                // First the odd, then the even sixteenths of the range.
+                2 => keys.sort_by_key(|what| (position(what) >> 44) % 2),
+                _ => fastrand::Rng::with_seed(5).shuffle(&mut keys),
+            }
+            for (gone, what) in keys.into_iter().enumerate() {
+                remove(&mut table, what);
+                if gone % 100 == 0 {
+                    table.check(SEED).unwrap();
+                }
+            }
+            assert_eq!(table.size(), 0);
+        }
+    }
+
+    #[test]
     fn a_walk_shows_about_as_many_as_asked_in_order() {
         let mut table = Table::default();
         for what in 0..1_000 {

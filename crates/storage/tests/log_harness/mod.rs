@@ -5,17 +5,19 @@
 use shoal_storage::disk::log::{Log, LogError, LogOptions, Recovery};
 use shoal_storage::fault::{Fate, FaultDisk, Image};
 use shoal_storage::{Commit, Durability};
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// The folder of the log on the test disk.
 pub(crate) const DIR: &str = "/data/log";
 
-/// How many images were opened and judged by this process.
-pub(crate) static IMAGES: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// How many images were opened and judged by this thread, which is that of one test.
+    pub(crate) static IMAGES: Cell<u64> = const { Cell::new(0) };
+}
 
 /// One step of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +103,7 @@ impl Oracle {
         options: &LogOptions,
         promised: u64,
     ) -> Arc<Log> {
-        IMAGES.fetch_add(1, Ordering::Relaxed);
+        IMAGES.set(IMAGES.get() + 1);
         let (log, recovery) = match open(disk, options, self, promised) {
             Ok(opened) => opened,
             Err(error) => {

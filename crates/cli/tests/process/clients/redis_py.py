@@ -22,7 +22,11 @@ while r.exists("soon"):
     time.sleep(0.005)
 assert sorted(r.scan_iter("*")) == [b"a", b"f", b"x", b"y"] == sorted(r.keys("*"))
 assert r.rename("x", "z") and r.copy("z", "z2") and r.delete("z", "z2", "none") == 2
-assert r.type("a") == b"string" and r.dbsize() == 3
+assert r.type("a") == b"string"
+# What has expired may be counted until it is swept.
+while r.dbsize() != 3:
+    assert r.dbsize() == 4
+    time.sleep(0.01)
 
 # Its default pipeline is a transaction.
 with r.pipeline() as pipe:

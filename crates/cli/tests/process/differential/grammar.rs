@@ -92,8 +92,8 @@ pub(crate) const TABLE: &[&str] = &[
     "CLIENT UNPAUSE",
     "CLIENT NONSENSE",
     "CLIENT REPLY ON|x",
-    "CLIENT KILL ID i",
-    "CONFIG GET maxmemory|maxmemory-policy|databases|timeout|nonsense|maxmemory-pol*",
+    "CLIENT KILL ID 0|x|-1",
+    "CONFIG GET maxmemory-policy|timeout|nonsense|maxmemory-pol*|appendf?ync",
     "CONFIG NONSENSE",
     "WAIT 0 0|1",
     "ROLE",
@@ -213,12 +213,14 @@ fn choose(option: &str, rng: &mut Rng, words: &mut Words) {
 /// Too few words, too many, or a strange one.
 fn spoil(words: &mut Words, rng: &mut Rng) {
     let at = rng.usize(..words.len());
+    // Never an empty one: as a key that is allowed in Redis only.
+    let strange = [argument("v", rng), argument("k", rng)].concat();
     match rng.u8(..4) {
         0 if words.len() > 1 => {
             words.pop();
         }
-        1 => words.push(argument("v", rng)),
-        2 if at > 0 => words[at] = argument("v", rng),
+        1 => words.push(strange),
+        2 if at > 0 => words[at] = strange,
         _ => words.push(words[at].clone()),
     }
 }

@@ -17,11 +17,14 @@ pub struct Hello<'a> {
     pub name: Option<String>,
 }
 
-/// What HELLO is told.
+/// What HELLO is told. Who may come in is for `is_user` to say, since Redis asks before it reads on.
 ///
 /// # Errors
 /// [`ArgumentError`] in Redis' order.
-pub fn hello(words: Words<'_>) -> Result<Hello<'_>, ArgumentError> {
+pub fn hello(
+    words: Words<'_>,
+    is_user: impl Fn(&[u8]) -> bool,
+) -> Result<Hello<'_>, ArgumentError> {
     let mut hello = Hello::default();
     if let Some(version) = words.get(1) {
         hello.protocol = Some(match decimal::parse(version) {
@@ -35,6 +38,9 @@ pub fn hello(words: Words<'_>) -> Result<Hello<'_>, ArgumentError> {
     while let Some(option) = words.get(at) {
         let left = words.len() - at - 1;
         if is(option, "auth") && left >= 2 {
+            if !is_user(words.word(at + 1)) {
+                return Err(ArgumentError::WrongPassword);
+            }
             hello.credentials = Some((words.word(at + 1), words.word(at + 2)));
             at += 3;
         } else if is(option, "setname") && left >= 1 {

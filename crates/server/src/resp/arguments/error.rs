@@ -15,6 +15,9 @@ pub enum ArgumentError {
     /// An integer that does not fit 32 bits.
     #[error("ERR value is out of range, value must between -2147483648 and 2147483647")]
     NotInt,
+    /// A database that is not there.
+    #[error("ERR DB index is out of range")]
+    NoDatabase,
     /// A time that is not positive, or too late to be written down.
     #[error("ERR invalid expire time in '{0}' command")]
     ExpireTime(&'static str),
@@ -63,6 +66,9 @@ pub enum ArgumentError {
     /// Something CLIENT SETINFO cannot set.
     #[error("ERR Unrecognized option '{0}'")]
     ClientInfoOption(String),
+    /// There is no such user, or the password is another.
+    #[error("WRONGPASS invalid username-password pair or user is disabled.")]
+    WrongPassword,
     /// HELLO's version is not a number.
     #[error("ERR Protocol version is not an integer or out of range")]
     ProtocolVersion,
@@ -86,8 +92,9 @@ pub enum ArgumentError {
     SlowlogArity(String),
 }
 
-/// What an error repeats of a word: as much as fits a line, broken bytes replaced.
+/// What an error repeats of a word: as much as fits a line and a C string, broken bytes replaced.
 pub(super) fn shown(word: &[u8]) -> String {
     const MAX_BYTES: usize = 128;
-    String::from_utf8_lossy(&word[..word.len().min(MAX_BYTES)]).into_owned()
+    let end = word.iter().take(MAX_BYTES).position(|byte| *byte == 0);
+    String::from_utf8_lossy(&word[..end.unwrap_or(word.len().min(MAX_BYTES))]).into_owned()
 }

@@ -114,25 +114,32 @@ fn cursor(word: &[u8]) -> Option<u64> {
 /// What COPY is told after its keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CopyOptions {
-    /// The database to copy to, if it is another; whether there is one of this number is for the
-    /// caller to say.
+    /// The database to copy to, if one was named.
     pub database: Option<i64>,
     /// Whether a value that is there may be replaced.
     pub replace: bool,
 }
 
-/// What COPY source destination is told after these.
+/// What COPY source destination is told after these. Whether a database of some number is there is
+/// for `is_there` to say, since Redis asks before it reads on.
 ///
 /// # Errors
 /// [`ArgumentError`].
-pub fn copy(words: Words<'_>) -> Result<CopyOptions, ArgumentError> {
+pub fn copy(
+    words: Words<'_>,
+    is_there: impl Fn(i64) -> bool,
+) -> Result<CopyOptions, ArgumentError> {
     let mut options = CopyOptions::default();
     let mut rest = words.from(3).iter();
     while let Some(option) = rest.next() {
         if is(option, "replace") {
             options.replace = true;
         } else if is(option, "db") {
-            options.database = Some(database(rest.next().ok_or(ArgumentError::Syntax)?)?);
+            let number = database(rest.next().ok_or(ArgumentError::Syntax)?)?;
+            if !is_there(number) {
+                return Err(ArgumentError::NoDatabase);
+            }
+            options.database = Some(number);
         } else {
             return Err(ArgumentError::Syntax);
         }

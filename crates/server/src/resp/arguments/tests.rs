@@ -240,12 +240,18 @@ fn copy_swapdb_and_flush_take_what_redis_takes() {
     for (line, expected) in [
         ("COPY a b", Ok(none)),
         ("COPY a b DB 3 replace", Ok(CopyOptions { database: Some(3), replace: true })),
-        ("COPY a b DB -1", Ok(CopyOptions { database: Some(-1), ..none })),
+        ("COPY a b DB -1", refused("DB index is out of range")),
+        ("COPY a b DB 16 FOO", refused("DB index is out of range")),
+        ("COPY a b FOO DB 16", refused(SYNTAX)),
         ("COPY a b DB abc", refused(NOT_INTEGER)),
         ("COPY a b DB", refused(SYNTAX)),
         ("COPY a b FOO", refused(SYNTAX)),
     ] {
-        assert_eq!(read(line, copy), expected, "{line}");
+        assert_eq!(
+            read(line, |words| copy(words, |number| (0..16).contains(&number))),
+            expected,
+            "{line}"
+        );
     }
     assert_eq!(read("SWAPDB 0 1", swapdb), Ok((0, 1)));
     assert_eq!(read("SWAPDB a 1", swapdb), refused("invalid first DB index"));
@@ -262,7 +268,7 @@ fn copy_swapdb_and_flush_take_what_redis_takes() {
 fn hello_introduces_itself() {
     let check = |line, expected: Result<(Option<Protocol>, bool, Option<&str>), &str>| {
         let found = read(line, |words| {
-            let hello = hello(words)?;
+            let hello = hello(words, |user| user == b"default")?;
             let known = hello.credentials == Some((b"default", b"secret"));
             Ok((hello.protocol, known, hello.name))
         });
@@ -276,6 +282,10 @@ fn hello_introduces_itself() {
     check(
         "HELLO 3 AUTH default secret SETNAME app",
         Ok((Some(Protocol::Resp3), true, Some("app"))),
+    );
+    check(
+        "HELLO 2 AUTH no x FOO",
+        Err("WRONGPASS invalid username-password pair or user is disabled."),
     );
     check("HELLO abc", Err("ERR Protocol version is not an integer or out of range"));
     check("HELLO 4", Err("NOPROTO unsupported protocol version"));

@@ -2,7 +2,7 @@
 
 use super::{Context, Done, Fail};
 use crate::connection::{Client, Protocol as Spoken, Shown};
-use crate::resp::arguments;
+use crate::resp::arguments::{self, ArgumentError};
 use crate::resp::reply::Protocol;
 use crate::resp::state::Replies;
 use crate::resp::table::Id;
@@ -34,10 +34,7 @@ pub(crate) fn echo(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 
 /// HELLO [version [AUTH user password] [SETNAME name]]
 pub(crate) fn hello(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let hello = arguments::hello(words)?;
-    if let Some((user, _)) = hello.credentials {
-        check_user(user)?;
-    }
+    let hello = arguments::hello(words, is_user)?;
     if let Some(name) = hello.name {
         context.client.name = name;
     }
@@ -66,12 +63,8 @@ pub(crate) fn hello(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 }
 
 /// There are no users yet: everyone is `default`, whose password is any.
-fn check_user(user: &[u8]) -> Done {
-    if user == b"default" {
-        Ok(())
-    } else {
-        Err(Fail::text("WRONGPASS invalid username-password pair or user is disabled."))
-    }
+fn is_user(user: &[u8]) -> bool {
+    user == b"default"
 }
 
 /// AUTH [user] password
@@ -83,7 +76,8 @@ pub(crate) fn auth(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
                  user. Are you sure your configuration is correct?",
             ));
         }
-        3 => check_user(words.word(1))?,
+        3 if !is_user(words.word(1)) => return Err(ArgumentError::WrongPassword.into()),
+        3 => {}
         _ => return Err(Fail::text("ERR syntax error")),
     }
     context.reply.ok();
@@ -110,9 +104,10 @@ pub(crate) fn target_of(context: &Context<'_, '_>, id: Id, word: &[u8]) -> Resul
         Fail::Text(format!("NOKEYSPACE there is no keyspace '{name}'").into())
     };
     let name = std::str::from_utf8(word).map_err(|_| unknown())?;
-    // Redis' answer to what is no number; names of keyspaces begin with a letter or digit.
-    if id == Id::Select && !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
-        return Err(Fail::text("ERR value is not an integer or out of range"));
+    // Redis' answer to what is no number, unless it could be a name.
+    let of_names = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    if id == Id::Select && (name.starts_with(['-', '_']) || !name.bytes().all(of_names)) {
+        return Err(ArgumentError::NotInteger.into());
     }
     let target = Target::Named(Arc::from(name));
     if context.access.exists(&target) { Ok(target) } else { Err(unknown()) }

@@ -132,7 +132,7 @@ pub(crate) fn rename(context: &mut Context<'_, '_>, words: Words<'_>, only_absen
 
 /// COPY source destination [DB n] [REPLACE]
 pub(crate) fn copy(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let options = arguments::copy(words)?;
+    let options = arguments::copy(words, |number| context.database(number).is_ok())?;
     let from = context.client.target.clone();
     let to = match options.database {
         Some(number) => context.database(number)?,

@@ -140,7 +140,7 @@ impl<'n> Context<'_, 'n> {
 
     /// The database of this number, if it may be selected.
     pub(crate) fn database(&self, number: i64) -> Result<Target, Fail> {
-        let out_of_range = || Fail::text("ERR DB index is out of range");
+        let out_of_range = || Fail::from(ArgumentError::NoDatabase);
         let number = u16::try_from(number).map_err(|_| out_of_range())?;
         let target = Target::Database(number);
         if self.access.exists(&target) { Ok(target) } else { Err(out_of_range()) }

@@ -74,13 +74,16 @@ pub(crate) fn set(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     if !pairs.len().is_multiple_of(2) {
         return Err(Fail::text("ERR syntax error"));
     }
-    let mut changes = Changes::default();
     for at in (0..pairs.len()).step_by(2) {
+        known(pairs.word(at))?;
         let is_again = |other: usize| pairs.word(other).eq_ignore_ascii_case(pairs.word(at));
         if (0..at.min(2 * SETTINGS.len())).step_by(2).any(is_again) {
             let name = String::from_utf8_lossy(pairs.word(at)).into_owned();
             return Err(failed(&name, "duplicate parameter"));
         }
+    }
+    let mut changes = Changes::default();
+    for at in (0..pairs.len()).step_by(2) {
         plan(context, pairs.word(at), pairs.word(at + 1), &mut changes)?;
     }
     if changes != Changes::default() {
@@ -97,6 +100,16 @@ pub(crate) fn set(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     Ok(())
 }
 
+/// The setting of this name.
+fn known(name: &[u8]) -> Result<&'static (&'static str, Show), Fail> {
+    let setting = SETTINGS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+    setting.ok_or_else(|| {
+        let name = String::from_utf8_lossy(name);
+        let text = format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
+        Fail::Text(text.into())
+    })
+}
+
 /// Adds one setting to the changes of the keyspace `default`.
 fn plan(
     context: &Context<'_, '_>,
@@ -104,12 +117,7 @@ fn plan(
     value: &[u8],
     changes: &mut Changes,
 ) -> Result<(), Fail> {
-    let known = SETTINGS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
-    let Some((name, show)) = known else {
-        let name = String::from_utf8_lossy(name).into_owned();
-        let text = format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
-        return Err(Fail::Text(text.into()));
-    };
+    let (name, show) = known(name)?;
     let value = String::from_utf8_lossy(value).to_ascii_lowercase();
     if value == show(context).to_ascii_lowercase() {
         return Ok(());

@@ -267,6 +267,7 @@ const OBJECT: &[Command] = &[
     Command::new(Id::ObjectRefCount, "object|refcount", 3, Group::Generic)
         .since("2.2.3")
         .summary("Tells how many references a value has.")
+        .differs("2147483647 for the integers from 0 to 9999, however they came about, else 1.")
         .flags(&[Flag::ReadOnly])
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
