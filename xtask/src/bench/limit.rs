@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use std::time::Duration;
 
 /// The row.
-pub(super) const ROW: &str = "disk-memory-limit";
+pub(super) const ROW: &str = "disk-limit-512m";
 
 /// What the server is given.
 const LIMIT: &str = "512MiB";

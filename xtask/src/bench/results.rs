@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_bound_needs_no_redis_and_a_row_for_information_no_target() {
-        let bound = row("disk-memory-limit");
+        let bound = row("disk-limit-512m");
         assert_eq!(verdict(bound, Some(640.0), None, None), Verdict::Met);
         assert_eq!(verdict(bound, Some(640.1), None, None), Verdict::Missed);
         assert_eq!(verdict(bound, None, None, None), Verdict::NotMeasured);

@@ -125,7 +125,7 @@ pub(super) const ROWS: &[Row] = &[
         Target::None,
     ),
     row(
-        "disk-memory-limit",
+        "disk-limit-512m",
         "largest RssAnon under --memory-limit 512MiB: 2 GiB loaded in values of 1 KiB, 1 M uniform reads, 1 M overwrites, SIGKILL, reopen",
         Mebibytes,
         AtMost(640.0),

@@ -8,8 +8,9 @@ use super::proc;
 use super::tool;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -67,7 +68,10 @@ impl Server {
     ) -> Result<Self> {
         let port = free_port()?;
         let data = folder.join("data");
-        std::fs::create_dir_all(&data).with_context(|| data.display().to_string())?;
+        // Shoal refuses a folder that is open to others.
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(&data).with_context(|| data.display().to_string())?;
         let mut command = match side {
             Side::Redis => redis_server(port, keeping, &data),
             Side::Shoal => shoal_serve(shoal, port, keeping, &data),

@@ -1,3 +1,5 @@
+//! The clock under every sequence of physical times: it rises, and never reaches its ceiling.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;

@@ -1,3 +1,5 @@
+//! Sums of 80-bit floats, against what Redis printed.
+
 use super::*;
 use proptest::prelude::*;
 

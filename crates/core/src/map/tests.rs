@@ -1,3 +1,5 @@
+//! Sequences of commands: every map checks, and what is refused changes nothing.
+
 use super::*;
 use crate::slot::{Partitioning, Slot};
 use proptest::prelude::*;

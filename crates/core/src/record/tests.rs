@@ -1,3 +1,5 @@
+//! The laws of merge, and the digest that must tell records apart where merge does.
+
 use super::*;
 use crate::ids::NodeId;
 use proptest::prelude::*;

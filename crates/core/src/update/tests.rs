@@ -1,3 +1,5 @@
+//! Updates against a naive model of a value with an expiry.
+
 use super::*;
 use crate::ids::NodeId;
 use crate::record::merge;

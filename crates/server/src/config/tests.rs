@@ -1,3 +1,5 @@
+//! Settings from every origin, and every problem reported at once.
+
 use super::*;
 use std::path::PathBuf;
 

@@ -46,9 +46,9 @@ fn unescape(line: &str) -> Vec<u8> {
 }
 
 /// Whether `reply` is `expected`, where `{int}` stands for any integer and `{text}` for as many
-/// bytes as the integer before it says.
+/// bytes as the integer on the line before says, less what of them is there already.
 fn is_like(mut reply: &[u8], mut expected: &[u8]) -> bool {
-    let mut integer = 0;
+    let (mut integer, mut on_line) = (0, 0);
     while !expected.is_empty() {
         if let Some(rest) = expected.strip_prefix(b"{int}") {
             expected = rest;
@@ -62,12 +62,13 @@ fn is_like(mut reply: &[u8], mut expected: &[u8]) -> bool {
             (integer, reply) = (found, rest);
         } else if let Some(rest) = expected.strip_prefix(b"{text}") {
             expected = rest;
-            let Some(rest) = reply.get(integer..) else { return false };
+            let Some(rest) = reply.get(integer.max(on_line) - on_line..) else { return false };
             reply = rest;
         } else {
             if reply.first() != expected.first() {
                 return false;
             }
+            on_line = if expected[0] == b'\n' { 0 } else { on_line + 1 };
             (reply, expected) = (&reply[1..], &expected[1..]);
         }
     }
@@ -77,6 +78,7 @@ fn is_like(mut reply: &[u8], mut expected: &[u8]) -> bool {
 #[test]
 fn recordings_are_compared_byte_by_byte() {
     assert!(is_like(b"$5\r\nhello\r\n:1\r\n", b"${int}\r\n{text}\r\n:{int}\r\n"));
+    assert!(is_like(b"=9\r\ntxt:hello\r\n", b"={int}\r\ntxt:{text}\r\n"));
     for other in [&b"$5\r\nhell\r\n"[..], b"$5\r\nhello\r\nx", b"$x\r\nhello\r\n", b""] {
         assert!(!is_like(other, b"${int}\r\n{text}\r\n"), "{other:?}");
     }

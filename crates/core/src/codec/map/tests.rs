@@ -1,3 +1,5 @@
+//! The stored map: round trips, damage, and bytes that no map ever had.
+
 use super::*;
 use crate::codec::command;
 use crate::map::tests::{command as any_command, founded};

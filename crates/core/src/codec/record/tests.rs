@@ -1,3 +1,5 @@
+//! The stored record: round trips, and every flipped bit and cut of the sealed form.
+
 use super::*;
 use crate::version::MAX_WALL_MS;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Requests cut at every byte, malformed ones, and another parser as the oracle.
+
 use super::*;
 use proptest::prelude::*;
 use redis_protocol::resp2::{decode, types::OwnedFrame};

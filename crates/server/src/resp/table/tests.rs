@@ -1,3 +1,5 @@
+//! The table against what Redis 7.0.15 says of the same commands.
+
 use super::*;
 use crate::resp::reply::{Protocol, Reply};
 use crate::resp::words::OwnedWords;

@@ -7,10 +7,10 @@
 //! the last sync served, it lets other threads run, for at most [`GATHER`] of the time a sync
 //! takes. A lone client never waits for others, since then the last sync served one.
 //!
-//! Measured (`benches/log.rs`, two busy cores, 50 clients on two workers that spend 5 us on each
-//! request): 10 k entries a second and 23 of them a sync without gathering, 47 k and 44 with it;
-//! with 50 threads that do nothing else the two are level. A quarter gains less; the whole of
-//! a sync's time gains no more and waits longer.
+//! Measured (`benches/log.rs`, medians of five runs on two cores that other programs used too; 50
+//! clients on two workers that spend 5 us on each request): 10 k entries a second and 23 of them a
+//! sync without gathering, 47 k and 44 with it. With 50 threads that do nothing else the two are
+//! level. A quarter of a sync's time gains less; the whole of it gains no more and waits longer.
 //!
 //! Holds: `synced <= written`; nothing is settled by a sync that began before it was written.
 //!
