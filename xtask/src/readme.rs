@@ -52,12 +52,12 @@ pub(crate) fn layer() -> Result<Outcome> {
         "--bins",
         "--locked",
         "--profile",
-        "checked",
+        "dev",
     ]))?;
     if !outcome.failures.is_empty() {
         return Ok(outcome);
     }
-    let programs = root().join("target").join("checked");
+    let programs = root().join("target").join("debug");
     let folder = root().join("target").join("readme");
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;

@@ -11,6 +11,7 @@ use shoal_core::codec::map::{decode, encode};
 use shoal_core::map::{ClusterMap, Command};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,10 +39,7 @@ impl LocalStore {
     ///
     /// # Errors
     /// [`MetaError::File`] where the file is damaged or cannot be read or written.
-    pub fn open(
-        directory: &Path,
-        founding: impl FnOnce() -> Command,
-    ) -> Result<Self, MetaError> {
+    pub fn open(directory: &Path, founding: impl FnOnce() -> Command) -> Result<Self, MetaError> {
         let path = directory.join(FILE);
         let map = match fs::read(&path) {
             Ok(bytes) => {
@@ -86,7 +84,9 @@ impl MapStore for LocalStore {
 fn replace(directory: &Path, map: &ClusterMap) -> Result<(), MetaError> {
     let next = directory.join(NEXT);
     let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&next)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&next)?;
         file.write_all(&encode(map))?;
         file.sync_all()?;
         fs::rename(&next, directory.join(FILE))?;

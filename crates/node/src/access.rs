@@ -176,12 +176,7 @@ impl<'n> Access<'n> {
         Ok(result.expect("a request that is not refused is answered once"))
     }
 
-    fn run_read(
-        &mut self,
-        target: &Target,
-        key: &[u8],
-        sink: &mut dyn Sink,
-    ) -> Result<(), Halt> {
+    fn run_read(&mut self, target: &Target, key: &[u8], sink: &mut dyn Sink) -> Result<(), Halt> {
         let now = self.now;
         loop {
             let Some(keyspace) = self.routing.find(target) else {
@@ -496,11 +491,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn stamp<'u>(
-        &self,
-        before: Option<&Record<'_>>,
-        put: Put<'u>,
-    ) -> Result<Next<'u>, Halt> {
+    fn stamp<'u>(&self, before: Option<&Record<'_>>, put: Put<'u>) -> Result<Next<'u>, Halt> {
         let written = self.node.clock.stamp()?;
         if let Some(event) = self.event_time {
             let version = Version { wall_ms: event, counter: 0, node: self.node.id() };

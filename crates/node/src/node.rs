@@ -357,16 +357,16 @@ impl Node {
         let target = Target::Named(Arc::from(name));
         let routing = self.catalogue.routing();
         let keyspace = routing.find(&target);
-        keyspace.map(|keyspace| info(keyspace)).ok_or_else(|| {
-            Refusal::new(Code::NoKeyspace, format!("there is no keyspace '{name}'"))
-        })
+        keyspace
+            .map(info)
+            .ok_or_else(|| Refusal::new(Code::NoKeyspace, format!("there is no keyspace '{name}'")))
     }
 
     /// All keyspaces, by name.
     #[must_use]
     pub fn list(&self) -> Vec<KeyspaceInfo> {
         let routing = self.catalogue.routing();
-        sorted(&routing).into_values().map(|keyspace| info(keyspace)).collect()
+        sorted(&routing).into_values().map(info).collect()
     }
 
     /// The name of the keyspace that `target` stands for.
@@ -449,10 +449,8 @@ fn open_engines(
 ) -> Result<Engines, StartError> {
     let policy: Arc<dyn Policy> = Arc::clone(rules) as Arc<dyn Policy>;
     let share = Share::of(config.memory_limit);
-    let memory = MemoryEngine::new(
-        Arc::clone(&policy),
-        MemoryOptions { limit_bytes: Some(share.tables) },
-    );
+    let memory =
+        MemoryEngine::new(Arc::clone(&policy), MemoryOptions { limit_bytes: Some(share.tables) });
     let options = DiskOptions {
         memory_limit_bytes: share.disk,
         min_free_bytes: config.min_free,

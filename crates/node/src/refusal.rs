@@ -122,10 +122,9 @@ impl From<UpdateError> for Refusal {
 impl From<EngineError> for Refusal {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::MemoryFull => Self::new(
-                Code::MemoryFull,
-                "command not allowed when used memory > 'maxmemory'.",
-            ),
+            EngineError::MemoryFull => {
+                Self::new(Code::MemoryFull, "command not allowed when used memory > 'maxmemory'.")
+            }
             EngineError::DiskFull { .. } => Self::new(Code::DiskFull, error.to_string()),
             EngineError::Poisoned(_) => Self::new(Code::StorageStopped, error.to_string()),
             EngineError::Corrupt { .. } => Self::new(Code::Corrupt, error.to_string()),
@@ -138,9 +137,7 @@ impl From<EngineError> for Refusal {
 impl From<MapError> for Refusal {
     fn from(error: MapError) -> Self {
         let code = match error {
-            MapError::UnknownKeyspace { .. } | MapError::UnknownDatabase { .. } => {
-                Code::NoKeyspace
-            }
+            MapError::UnknownKeyspace { .. } | MapError::UnknownDatabase { .. } => Code::NoKeyspace,
             MapError::KeyspaceExists { .. } | MapError::DatabaseTaken { .. } => {
                 Code::KeyspaceExists
             }

@@ -25,9 +25,9 @@ impl Access<'_> {
     /// How many keys there are, and how many of them carry an expiry.
     #[must_use]
     pub fn count(&self, target: &Target) -> Tally {
-        self.routing.find(target).map_or_else(Tally::default, |keyspace| {
-            self.with_staged(keyspace, keyspace.tally())
-        })
+        self.routing
+            .find(target)
+            .map_or_else(Tally::default, |keyspace| self.with_staged(keyspace, keyspace.tally()))
     }
 
     /// How many keys of `slot` there are.
@@ -70,8 +70,7 @@ impl Access<'_> {
                 }
                 slot = next;
             }
-            let (seen, next) =
-                self.scan_slot(&keyspace, slot, position, count - shown, visit)?;
+            let (seen, next) = self.scan_slot(&keyspace, slot, position, count - shown, visit)?;
             shown += seen;
             match next {
                 Some(next) => position = next,
@@ -105,21 +104,18 @@ impl Access<'_> {
                 }
             }
         };
-        if position == 0 && let Some(staged) = staged {
+        if position == 0
+            && let Some(staged) = staged
+        {
             for (key, value) in staged.of_slot(keyspace.space(), number) {
                 show(key, value);
             }
         }
-        let (next, commit) = keyspace.engine.page(
-            keyspace.space(),
-            slot,
-            position,
-            count,
-            &mut |key, value| {
+        let (next, commit) =
+            keyspace.engine.page(keyspace.space(), slot, position, count, &mut |key, value| {
                 let hidden = staged.is_some_and(|s| s.find(keyspace, number, key).is_some());
                 hidden || show(key, value)
-            },
-        )?;
+            })?;
         self.commit = self.commit.join(commit);
         damage?;
         Ok((seen, next))

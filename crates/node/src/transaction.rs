@@ -330,9 +330,8 @@ impl<'n> Access<'n> {
         // An absent key may have come and gone: a removal anywhere in its partition counts,
         // which at worst makes a client try again.
         let same_life = now.space == watched.space || now.version.is_none();
-        let came_and_went = now.version.is_none()
-            && now.space == watched.space
-            && now.removals != watched.removals;
+        let came_and_went =
+            now.version.is_none() && now.space == watched.space && now.removals != watched.removals;
         Ok(same_life && !came_and_went)
     }
 

@@ -187,7 +187,8 @@ pub(super) struct Results {
 }
 
 impl Results {
-    /// Puts in what was measured for the rows that `wanted` names; the others stay as they were.
+    /// Puts in what was measured for the rows that `wanted` names. The others stay as they were,
+    /// and so does a row that broke off before its first sample.
     pub(super) fn take_in(
         &mut self,
         samples: &Samples,
@@ -197,13 +198,13 @@ impl Results {
         let before = std::mem::take(&mut self.rows);
         for row in ROWS {
             let kept = before.iter().find(|kept| kept.name == row.name);
-            match kept {
-                Some(kept) if !wanted(row.name) => self.rows.push(kept.clone()),
-                _ if wanted(row.name) => {
-                    let note = notes.get(row.name);
-                    self.rows.push(RowResult::of(row, samples, note, &self.facts));
-                }
-                _ => {}
+            let new = wanted(row.name)
+                .then(|| RowResult::of(row, samples, notes.get(row.name), &self.facts));
+            let is_measured = |new: &RowResult| new.redis.is_some() || new.shoal.is_some();
+            match (kept, new) {
+                (_, Some(new)) if is_measured(&new) => self.rows.push(new),
+                (Some(kept), _) => self.rows.push(kept.clone()),
+                (None, new) => self.rows.extend(new),
             }
         }
     }
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_were_not_asked_for_stay() {
+    fn rows_that_were_not_measured_stay() {
         let mut results = results();
         let mut found = Samples::new();
         found.insert(("memory-scan", Side::Redis), samples(&[1.0, 3.0, 2.0]));
@@ -295,10 +296,14 @@ mod tests {
         assert_eq!((summary.median, summary.min, summary.max), (2.0, 1.0, 3.0));
 
         results.facts.date = "later".to_owned();
-        results.take_in(&Samples::new(), &BTreeMap::new(), |name| name.starts_with("disk"));
-        assert!(results.rows.contains(&scan));
-        let later = results.rows.iter().filter(|row| row.date == "later").count();
-        assert_eq!(later, ROWS.iter().filter(|row| row.name.starts_with("disk")).count());
+        let mut found = Samples::new();
+        found.insert(("disk-get-p1", Side::Redis), samples(&[1.0]));
+        found.insert(("memory-scan", Side::Redis), samples(&[9.0]));
+        results.take_in(&found, &BTreeMap::new(), |name| name.starts_with("disk"));
+        assert!(results.rows.contains(&scan), "a row that was not asked for stays");
+        let later = results.rows.iter().filter(|row| row.date == "later");
+        let later: Vec<&str> = later.map(|row| row.name.as_str()).collect();
+        assert_eq!(later, ["disk-get-p1"], "a row without a sample stays");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::results::{Results, RowResult, Summary};
 use super::rows::{ROWS, Row, Target};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// The page.
@@ -140,14 +141,18 @@ fn number(value: f64) -> String {
 
 fn notes(results: &Results) -> String {
     let mut text = String::new();
+    let mut earlier: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
     for row in &results.rows {
         if let Some(note) = &row.note {
             let _infallible = writeln!(text, "- `{}`: {note}.", row.name);
         }
         if row.date != results.facts.date {
-            let (name, date, commit) = (&row.name, &row.date, &row.commit);
-            let _infallible = writeln!(text, "- `{name}`: measured {date}, commit {commit}.");
+            earlier.entry((&row.date, &row.commit)).or_default().push(format!("`{}`", row.name));
         }
+    }
+    for ((date, commit), rows) in earlier {
+        let rows = rows.join(", ");
+        let _infallible = writeln!(text, "- Measured {date}, commit {commit}: {rows}.");
     }
     if text.is_empty() { text } else { format!("\n## Notes\n\n{text}") }
 }
@@ -159,7 +164,6 @@ mod tests {
     use super::super::scenario::Samples;
     use super::super::server::Side;
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn numbers_are_readable() {

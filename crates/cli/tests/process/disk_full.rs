@@ -141,7 +141,10 @@ fn resume(node: &Node, client: &mut Client) {
                 assert!(begun.elapsed() < PATIENCE, "still {refusal}\n{}", node.log());
                 std::thread::sleep(Duration::from_millis(50));
             }
-            reply => return assert_eq!(reply, Reply::ok()),
+            reply => {
+                assert_eq!(reply, Reply::ok());
+                return say(&format!("full disk: took writes again {:?} later", begun.elapsed()));
+            }
         }
     }
 }

@@ -85,8 +85,7 @@ fn swapping_databases_swaps_what_they_hold() {
 #[test]
 fn a_default_expiry_is_given_to_what_has_none() {
     let bench = Bench::new(true);
-    let changes =
-        Changes { default_ttl_ms: Some(NonZeroU64::new(1_000)), ..Changes::default() };
+    let changes = Changes { default_ttl_ms: Some(NonZeroU64::new(1_000)), ..Changes::default() };
     bench.node.alter_keyspace("default", changes).expect("a good change");
     set(&mut bench.access(), &Target::DEFAULT, b"k", b"v");
     bench.advance(999);

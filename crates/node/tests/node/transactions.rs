@@ -82,7 +82,8 @@ fn touching_an_unannounced_key_is_refused() {
 fn watch_notices_every_change() {
     for in_memory in [true, false] {
         let bench = Bench::new(in_memory);
-        let changes: [(&str, fn(&Bench)); 5] = [
+        type Change = fn(&Bench);
+        let changes: [(&str, Change); 5] = [
             ("a write", |b| set(&mut b.access(), &DB, b"k", b"new")),
             ("the same value again", |b| set(&mut b.access(), &DB, b"k", b"1")),
             ("a delete", |b| assert!(delete(&mut b.access(), &DB, b"k"))),

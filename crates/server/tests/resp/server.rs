@@ -59,8 +59,17 @@ fn settings_are_told_by_name_and_pattern() {
             "-ERR CONFIG SET failed (possibly related to argument \
           'appendfsync') - can't set immutable config",
         ),
-        ("CONFIG SET maxmemory-policy allkeys-lru", "+OK"),
+        ("CONFIG SET maxmemory-policy allkeys-lru", "-ERR eviction: it needs max_memory"),
+        ("CONFIG SET maxmemory 10mb maxmemory-policy allkeys-lru", "+OK"),
+        ("CONFIG GET maxmemory", "*2 $9 maxmemory $8 10485760"),
+        (
+            "CONFIG SET maxmemory 10x",
+            "-ERR CONFIG SET failed (possibly related to argument 'maxmemory') - argument must be \
+             a memory value",
+        ),
         ("CONFIG GET maxmemory-policy", "*2 $16 maxmemory-policy $11 allkeys-lru"),
+        ("CONFIG SET maxmemory-policy noeviction maxmemory 0", "+OK"),
+        ("CONFIG GET maxmemory-policy", "*2 $16 maxmemory-policy $10 noeviction"),
         ("CONFIG RESETSTAT", "+OK"),
     ]);
     for name in [
@@ -85,6 +94,10 @@ fn when_writes_are_synced_can_be_changed_on_disk() {
     let host = Host::disk();
     host.connect().expect(&[
         ("CONFIG GET append*", "*4 $11 appendfsync $6 always $10 appendonly $3 yes"),
+        (
+            "CONFIG SET maxmemory 1gb",
+            "-ERR max_memory: only a keyspace in memory can be bounded by it",
+        ),
         ("CONFIG SET appendfsync everysec appendonly yes", "+OK"),
         ("CONFIG GET appendfsync", "*2 $11 appendfsync $8 everysec"),
         ("CONFIG SET appendfsync no", "+OK"),

@@ -94,7 +94,7 @@ fn memory(context: &Context<'_, '_>, text: &mut String) {
     let used = status.memory.memory_bytes + status.disk.memory_bytes;
     let resident = resident_bytes();
     let peak = context.shared.figures.peak(used);
-    let limit = context.shared.config.memory_limit;
+    let limit = max_memory(context);
     for (name, bytes) in [
         ("used_memory", used),
         ("used_memory_rss", resident),
@@ -109,6 +109,13 @@ fn memory(context: &Context<'_, '_>, text: &mut String) {
     }
     field(text, "maxmemory_policy", policy(context));
     field(text, "mem_allocator", if cfg!(target_env = "musl") { "musl" } else { "jemalloc" });
+}
+
+/// The bound of the keyspace `default`, or else that of the process.
+pub(super) fn max_memory(context: &Context<'_, '_>) -> u64 {
+    let map = context.shared.node.map();
+    let bound = map.database(0).and_then(|keyspace| keyspace.options.max_memory);
+    bound.unwrap_or(context.shared.config.memory_limit)
 }
 
 /// The eviction of the keyspace `default`, by Redis' name for it.

@@ -24,7 +24,7 @@ const SETTINGS: &[(&str, Show)] = &[
         std::path::absolute(data).unwrap_or_else(|_| data.to_owned()).display().to_string()
     }),
     ("maxclients", |context| context.shared.config.max_clients.to_string()),
-    ("maxmemory", |context| context.shared.config.memory_limit.to_string()),
+    ("maxmemory", |context| info::max_memory(context).to_string()),
     ("maxmemory-policy", |context| info::policy(context).to_owned()),
     ("port", |context| context.shared.tcp_port().to_string()),
     ("proto-max-bulk-len", |context| context.shared.config.max_value.to_string()),
@@ -126,11 +126,33 @@ fn plan(
         ("appendfsync", "always") => changes.durability = Some(Durability::Always),
         ("appendfsync", "everysec") => changes.durability = Some(Durability::Interval(1_000)),
         ("appendfsync", "no") => changes.durability = Some(Durability::Os),
+        ("maxmemory", value) => {
+            let bytes = bytes_of(value);
+            let bytes = bytes.ok_or_else(|| failed(name, "argument must be a memory value"))?;
+            changes.max_memory = Some((bytes > 0).then_some(bytes));
+        }
         ("maxmemory-policy", "noeviction") => changes.eviction = Some(Eviction::None),
         ("maxmemory-policy", "allkeys-lru") => changes.eviction = Some(Eviction::Lru),
         _ => return Err(failed(name, "can't set immutable config")),
     }
     Ok(())
+}
+
+/// An amount of memory as Redis writes it: `k` is 1,000 bytes and `kb` 1,024.
+fn bytes_of(value: &str) -> Option<u64> {
+    let end = value.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());
+    let (number, unit) = value.split_at(end);
+    let scale: u64 = match unit {
+        "" | "b" => 1,
+        "k" => 1_000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(scale)
 }
 
 fn failed(name: &str, why: &str) -> Fail {

@@ -188,8 +188,9 @@ const CONFIG: &[Command] = &[
         .since("2.0.0")
         .summary("Changes settings, all of them or none.")
         .differs(
-            "Changes `appendfsync` and `maxmemory-policy` (`noeviction`, `allkeys-lru`) of \
-             `default`; any other setting only to the value it has.",
+            "Changes `appendfsync` of `default`, or if it is in memory its `maxmemory` and \
+             `maxmemory-policy` (`noeviction`, or `allkeys-lru`, which needs the former); any \
+             other setting only to the value it has.",
         )
         .complexity("O(N) in the number of settings")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
