@@ -52,12 +52,12 @@ pub(crate) fn layer() -> Result<Outcome> {
         "--bins",
         "--locked",
         "--profile",
-        "dev",
+        "checked",
     ]))?;
     if !outcome.failures.is_empty() {
         return Ok(outcome);
     }
-    let programs = root().join("target").join("debug");
+    let programs = root().join("target").join("checked");
     let folder = root().join("target").join("readme");
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;

@@ -88,6 +88,22 @@ fn deep_layers(report: &mut Report) {
         ]);
         watch(fuzz.env("SHOAL_FULL", "1").env("PROPTEST_CASES", "2000"))
     });
+    // Tests that find nothing must be able to: here are bugs for them.
+    report.layer("planted bugs", || {
+        watch(&mut cargo(&[
+            "test",
+            "--workspace",
+            "--exclude",
+            "xtask",
+            "--locked",
+            "--profile",
+            "checked",
+            "--features",
+            "shoal-storage/planted-bugs",
+            "--test",
+            "planted_bugs",
+        ]))
+    });
     report.layer("readme", readme::layer);
 }
 

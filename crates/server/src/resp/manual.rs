@@ -317,7 +317,7 @@ fn row(text: &mut String, command: &Command) {
     let usage = format!("{prefix}{}", usage(command)).replace('|', "\\|");
     let mut what = command.summary.to_owned();
     if let Some(deprecated) = command.deprecated {
-        let _ = write!(what, " Better: {}.", deprecated.replaced_by);
+        let _ = write!(what, " Better: {}.", deprecated.replaced_by.replace('!', ""));
     }
     let (cost, since) = (command.complexity, command.since);
     let differs = command.differs.unwrap_or("");

@@ -162,7 +162,7 @@ impl Session {
             }
             Err(Fail::Halt(Halt::Refused(refusal))) => {
                 self.output.truncate(start);
-                Reply::new(&mut self.output, protocol).error(&error_text(&refusal));
+                Reply::new(&mut self.output, protocol).error(error_text(&refusal));
             }
             Err(Fail::Text(text)) => {
                 self.output.truncate(start);
@@ -197,7 +197,7 @@ impl Session {
         if matches!(self.state.replies, Replies::Off | Replies::Skipping) {
             return;
         }
-        Reply::new(&mut self.output, self.state.protocol).error(&error.to_string());
+        Reply::new(&mut self.output, self.state.protocol).error(error.to_string());
         if let Some((_, replies)) = &mut self.unsettled {
             *replies += 1;
         }

@@ -149,5 +149,14 @@ fn what_two_values_share() {
         ]);
         client.ask("HELLO 3");
         client.expect(&[("LCS a b IDX MINMATCHLEN 4", mapped)]);
+        let long = "x".repeat(4_096);
+        let too_long =
+            "-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
+        client.expect(&[
+            (&format!("MSET a {long} b {long}"), "+OK"),
+            ("LCS a b LEN", ":4096"),
+            (&format!("APPEND a {long}"), ":8192"),
+            ("LCS a b LEN", too_long),
+        ]);
     }
 }

@@ -223,11 +223,11 @@ fn describe(client: &Client, command: &str) -> String {
         shown.last_active.elapsed().as_secs(),
     );
     let queued = shown.queued.map_or(-1, |count| i64::try_from(count).unwrap_or(i64::MAX));
-    let _infallible = write!(
+    let _infallible = writeln!(
         line,
         " sub=0 psub=0 ssub=0 multi={queued} qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 rbs={} \
          rbp={} obl=0 oll=0 omem={} tot-mem={} events=r cmd={command} user=default redir=-1 \
-         resp={resp_version} lib-name={library_name} lib-ver={library_version}\n",
+         resp={resp_version} lib-name={library_name} lib-ver={library_version}",
         shown.input_bytes,
         shown.input_capacity.saturating_sub(shown.input_bytes),
         shown.output_bytes,

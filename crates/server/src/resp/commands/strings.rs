@@ -6,6 +6,12 @@ use crate::resp::words::Words;
 use shoal_core::lcs;
 use shoal_core::update::{ExpireWhen, Outcome, SetExpiry, Update, When};
 use shoal_node::{Footprint, Halt};
+use shoal_storage::Patience;
+
+/// Pairs of bytes up to which LCS compares on the connection's own thread.
+const LCS_INLINE: usize = 1 << 20;
+/// What LCS may take of memory for a while: enough for two values of 4 KiB.
+const LCS_TABLE_BYTES: usize = 65 << 20;
 
 /// GET key
 pub(crate) fn get(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
@@ -212,7 +218,7 @@ pub(crate) fn mset(context: &mut Context<'_, '_>, words: Words<'_>, only_absent:
 /// LCS key1 key2 [LEN] [IDX] [MINMATCHLEN n] [WITHMATCHLEN]
 pub(crate) fn lcs(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let options = arguments::lcs(words)?;
-    let Context { access, reply, client, shared, .. } = context;
+    let Context { access, reply, client, patience, .. } = context;
     let target = &client.target;
     let mut value = |key: &[u8]| -> Result<Vec<u8>, Halt> {
         access.read(target, key, |record| {
@@ -220,7 +226,10 @@ pub(crate) fn lcs(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
         })
     };
     let (a, b) = (value(words.word(1))?, value(words.word(2))?);
-    let limit = usize::try_from(shared.config.max_value).unwrap_or(usize::MAX);
+    if *patience == Patience::Inline && a.len().saturating_mul(b.len()) > LCS_INLINE {
+        return Err(Halt::Cold.into());
+    }
+    let limit = LCS_TABLE_BYTES;
     let too_large = |error: lcs::LcsTooLarge| Fail::Text(format!("ERR {error}").into());
     if options.length {
         reply.count(lcs::length(&a, &b, limit).map_err(too_large)?);

@@ -213,7 +213,7 @@ fn run(context: &mut Context<'_, '_>, queue: &Queue, watching: &Watching, reach:
                 Err(Fail::Halt(halt)) if ends_all(&halt) => return Err(halt),
                 Err(Fail::Halt(Halt::Refused(refusal))) => {
                     reply.rewind(position);
-                    reply.error(&error_text(&refusal));
+                    reply.error(error_text(&refusal));
                 }
                 Err(Fail::Halt(Halt::Cold)) => return Err(Halt::Cold),
             }

@@ -195,6 +195,7 @@ pub(super) const STRINGS: &[Command] = &[
     Command::new(Id::Lcs, "lcs", -3, Group::String)
         .since("7.0.0")
         .summary("Finds the longest subsequence that two values have in common.")
+        .differs("Refused where the lengths multiplied exceed about 17 million; Redis takes 8 times that.")
         .complexity("O(N*M) in the lengths of the two values")
         .flags(&[Flag::ReadOnly])
         .categories(&[Category::String])
