@@ -315,6 +315,11 @@ impl<'n> Access<'n> {
             return Err(Refusal::new(Code::TooOld, message).into());
         }
         if !keyspace.definition.accepts_event_time {
+            if self.staged.is_some() {
+                // The change of the map would wait for locks that this transaction holds.
+                let message = "a keyspace's first event time cannot be part of a transaction";
+                return Err(Refusal::new(Code::BadRequest, message).into());
+            }
             if self.patience == Patience::Inline {
                 return Err(Halt::Cold);
             }

@@ -1,5 +1,6 @@
 //! The Redis protocol as a client meets it, without sockets: bytes into a conversation, bytes out
 //! of it, over a real node in a folder of its own.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod clients;
 mod cold;

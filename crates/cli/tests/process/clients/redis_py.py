@@ -24,8 +24,8 @@ assert sorted(r.scan_iter("*")) == [b"a", b"f", b"x", b"y"] == sorted(r.keys("*"
 assert r.rename("x", "z") and r.copy("z", "z2") and r.delete("z", "z2", "none") == 2
 assert r.type("a") == b"string"
 # What has expired may be counted until it is swept.
-while r.dbsize() != 3:
-    assert r.dbsize() == 4
+while (count := r.dbsize()) != 3:
+    assert count == 4
     time.sleep(0.01)
 
 # Its default pipeline is a transaction.
