@@ -15,6 +15,7 @@ use crate::request::{Answer as Given, Request, Sink, Target, Updated};
 use crate::rules::read_record;
 use crate::stats::Tallies;
 use crate::transaction::Staged;
+use arc_swap::Guard;
 use shoal_core::codec::record::head;
 use shoal_core::map::{database_name, number_of};
 use shoal_core::record::newer;
@@ -36,7 +37,7 @@ pub const EVENT_SKEW_MS: Millis = 500;
 /// answers so far depend on.
 pub struct Access<'n> {
     pub(crate) node: &'n Node,
-    pub(crate) routing: Arc<Routing>,
+    pub(crate) routing: Guard<Arc<Routing>>,
     pub(crate) now: Millis,
     pub(crate) patience: Patience,
     pub(crate) commit: Commit,
@@ -224,56 +225,52 @@ impl<'n> Access<'n> {
         if let Some(event) = event_time {
             self.admit_event(target, event)?;
         }
+        let slot = Slot::of(key);
         loop {
-            let Some(keyspace) = self.routing.find(target).map(Arc::clone) else {
+            let Some(keyspace) = self.routing.find(target) else {
+                if self.answer_absent(target, update, sink)? {
+                    return Ok(());
+                }
                 self.make_implied(target)?;
                 continue;
             };
-            let slot = Slot::of(key);
             if self.staged.is_some() {
+                let keyspace = Arc::clone(keyspace);
                 return self.stage_update(&keyspace, slot, key, update, event_time, sink);
             }
-            let mut lane = keyspace.lock(slot);
-            if lane.retired {
-                drop(lane);
+            let step = Step::new(self.node, keyspace, self.now, event_time);
+            let Some((commit, wrote)) = step.carry_out(slot, key, update, self.patience, sink)?
+            else {
                 self.reload();
                 continue;
-            }
-            let step = Step::new(self.node, &keyspace, self.now, event_time);
-            let mut planned = None;
-            let answer = keyspace.engine.read(
-                keyspace.address(slot, key),
-                self.patience,
-                &mut |stored| planned = Some(step.plan(key, update, stored, sink)),
-            )?;
-            let Answer::Given(commit) = answer else { return Err(Halt::Cold) };
-            // What the update saw may not be durable yet; its own commit comes later in the log.
-            self.commit = self.commit.join(commit);
-            let plan = planned.expect("a read that is given calls its visitor")?;
-            let Some(next) = plan.next else { return Ok(()) };
-            if next.put.is_none() {
-                lane.removals += 1;
-            }
-            let record = next.record();
-            let header = record.map(|record| head(keyspace.form, key, &record));
-            let put = match (&header, &next.put) {
-                (Some(header), Some(put)) => {
-                    Some(Parts { head: header.as_bytes(), body: put.bytes() })
-                }
-                _ => None,
             };
-            let op = Op { at: keyspace.address(slot, key), put, tally: plan.tally };
-            let commit = keyspace.engine.submit(std::slice::from_ref(&op))?;
             self.commit = self.commit.join(commit);
-            self.counts.writes += 1;
+            self.counts.writes += u64::from(wrote);
             return Ok(());
         }
+    }
+
+    /// Answers an update of a database that nobody has written yet, if it would not write it
+    /// either; whether it was answered.
+    fn answer_absent(
+        &self,
+        target: &Target,
+        update: &Update<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<bool, Halt> {
+        require_implied(target)?;
+        let (outcome, change) = apply(update, None, self.now, self.node.config.max_value_bytes)?;
+        let absent = !matches!(change, Change::Put { .. });
+        if absent {
+            sink.answer(Given::Updated(Updated { outcome, before: None, version: None }));
+        }
+        Ok(absent)
     }
 
     /// Takes the newest catalogue; whether it differs from the one at hand.
     pub(crate) fn reload(&mut self) -> bool {
         let routing = self.node.catalogue.routing();
-        let newer = !Arc::ptr_eq(&routing, &self.routing);
+        let newer = !Arc::ptr_eq(&*routing, &*self.routing);
         self.routing = routing;
         newer
     }
@@ -430,6 +427,42 @@ impl<'a> Step<'a> {
         Self { node, keyspace, now, event_time }
     }
 
+    /// Carries `update` out under the partition's lock: what the answer depends on, and whether
+    /// anything was written. `None` where the keyspace was retired; nothing was done then.
+    fn carry_out(
+        &self,
+        slot: Slot,
+        key: &[u8],
+        update: &Update<'_>,
+        patience: Patience,
+        sink: &mut dyn Sink,
+    ) -> Result<Option<(Commit, bool)>, Halt> {
+        let keyspace = self.keyspace;
+        let mut lane = keyspace.lock(slot);
+        if lane.retired {
+            return Ok(None);
+        }
+        let at = keyspace.address(slot, key);
+        let mut planned = None;
+        let answer = keyspace.engine.read(at, patience, &mut |stored| {
+            planned = Some(self.plan(key, update, stored, sink));
+        })?;
+        // What the update saw may not be durable yet; its own commit comes later in the log.
+        let Answer::Given(seen) = answer else { return Err(Halt::Cold) };
+        let plan = planned.expect("a read that is given calls its visitor")?;
+        let Some(next) = plan.next else { return Ok(Some((seen, false))) };
+        let record = next.record();
+        let header = record.map(|record| head(keyspace.form, key, &record));
+        let put = match (&header, &next.put) {
+            (Some(header), Some(put)) => Some(Parts { head: header.as_bytes(), body: put.bytes() }),
+            _ => None,
+        };
+        let op = Op { at, put, tally: plan.tally };
+        let commit = keyspace.engine.submit(std::slice::from_ref(&op))?;
+        lane.count(plan.tally);
+        Ok(Some((seen.join(commit), true)))
+    }
+
     /// Plans `update` over what is `stored`, and answers into `sink`.
     pub(crate) fn plan<'u>(
         &self,
@@ -497,7 +530,7 @@ impl<'a> Step<'a> {
     }
 
     fn stamp<'u>(&self, before: Option<&Record<'_>>, put: Put<'u>) -> Result<Next<'u>, Halt> {
-        let written = self.node.clock.stamp()?;
+        let written = self.node.clock.stamp(self.now)?;
         if let Some(event) = self.event_time {
             let version = Version { wall_ms: event, counter: 0, node: self.node.id() };
             return Ok(Next { version, written, put: Some(put) });

@@ -10,7 +10,7 @@ use crate::keyspace::{Keyspace, LaneGuard};
 use crate::refusal::{Code, Refusal};
 use crate::request::Target;
 use crate::rules::Rules;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Mutex, MutexGuard};
 use shoal_core::map::{self, ClusterMap, Command, EngineKind, Eviction, Keyspace as Definition};
 use shoal_meta::{MapStore, MetaError};
@@ -83,8 +83,8 @@ impl Catalogue {
         Ok(Self { store, engines, rules, routing, change: Mutex::new(()) })
     }
 
-    pub(crate) fn routing(&self) -> Arc<Routing> {
-        self.routing.load_full()
+    pub(crate) fn routing(&self) -> Guard<Arc<Routing>> {
+        self.routing.load()
     }
 
     /// Keeps others from changing the catalogue until the guard is dropped.

@@ -73,12 +73,11 @@ impl NodeClock {
         (self.time.0)()
     }
 
-    /// A version greater than every one given out before.
+    /// A version greater than every one given out before, when it is `physical` by the clock.
     ///
     /// # Errors
     /// [`Code::ClockSkewed`] or the engine's refusal, where the ceiling could not be raised.
-    pub(crate) fn stamp(&self) -> Result<Version, Refusal> {
-        let physical = self.physical_ms();
+    pub(crate) fn stamp(&self, physical: Millis) -> Result<Version, Refusal> {
         loop {
             let last = Stamp(self.last.load(Ordering::Relaxed));
             // A cluster of one has nobody to differ from, so its skew is not bounded.

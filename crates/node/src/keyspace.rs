@@ -27,8 +27,20 @@ pub(crate) struct Keyspace {
 pub(crate) struct Lane {
     /// The keyspace's definition changed; look it up again.
     pub(crate) retired: bool,
-    /// How many keys were removed. WATCH on an absent key notices one that came and went.
-    pub(crate) removals: u64,
+    /// How many keys came, and how many went: what WATCH on an absent key looks at.
+    pub(crate) created: u64,
+    pub(crate) removed: u64,
+}
+
+impl Lane {
+    /// Takes note of a change that added `tally`.
+    pub(crate) const fn count(&mut self, tally: Tally) {
+        if tally.keys > 0 {
+            self.created += 1;
+        } else if tally.keys < 0 {
+            self.removed += 1;
+        }
+    }
 }
 
 /// A partition's lock, held apart from the keyspace it belongs to.
@@ -83,6 +95,11 @@ impl Keyspace {
 
     pub(crate) fn lock(&self, slot: Slot) -> MutexGuard<'_, Lane> {
         self.lanes[usize::from(self.partition_of(slot).0)].lock()
+    }
+
+    /// The lock itself, to look at after the keyspace is gone.
+    pub(crate) fn lane(&self, slot: Slot) -> &Arc<Mutex<Lane>> {
+        &self.lanes[usize::from(self.partition_of(slot).0)]
     }
 
     pub(crate) fn hold(&self, partition: PartitionId) -> LaneGuard {

@@ -12,12 +12,11 @@ use crate::rules::read_record;
 use shoal_core::slot::SLOT_COUNT;
 use shoal_core::{Record, Slot};
 use shoal_storage::{EngineError, Patience, Tally};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bits of a cursor that are the position within its slot.
 const POSITION_BITS: u32 = 48;
-/// Slots that one page visits at most: an empty stretch must not hold a connection for long.
-const SLOTS_PER_PAGE: u16 = 4_096;
 /// Draws of a random key before the first key found has to do.
 const RANDOM_DRAWS: usize = 64;
 
@@ -34,7 +33,16 @@ impl Access<'_> {
     #[must_use]
     pub fn count_slot(&self, target: &Target, slot: Slot) -> Tally {
         let Some(keyspace) = self.routing.find(target) else { return Tally::default() };
-        keyspace.engine.tally(keyspace.space(), slot.number()..slot.number() + 1)
+        self.tally_of(keyspace, slot.number()..slot.number() + 1)
+    }
+
+    /// The tally of a run of slots, with what the transaction changed.
+    fn tally_of(&self, keyspace: &Keyspace, slots: std::ops::Range<u16>) -> Tally {
+        let stored = keyspace.engine.tally(keyspace.space(), slots.clone());
+        let Some(staged) = &self.staged else { return stored };
+        let slots = slots.filter_map(Slot::new);
+        let added = slots.map(|slot| staged.slot_tally(keyspace.space(), slot));
+        added.fold(stored, Tally::plus)
     }
 
     fn with_staged(&self, keyspace: &Keyspace, tally: Tally) -> Tally {
@@ -60,7 +68,7 @@ impl Access<'_> {
         let mut shown = 0;
         let mut slot = first;
         while slot < SLOT_COUNT {
-            if shown >= count || slot - first >= SLOTS_PER_PAGE {
+            if shown >= count {
                 return Ok(join_cursor(slot, position));
             }
             if position == 0 {
@@ -165,6 +173,10 @@ impl Access<'_> {
         visit: &mut dyn FnMut(&[u8], Record<'_>),
     ) -> Result<usize, Halt> {
         const PAGE: usize = 1_024;
+        let number = Slot::new(slot).unwrap_or_default();
+        if self.staged.as_ref().is_some_and(|s| s.touches(keyspace.space(), number)) {
+            return self.list_staged_slot(keyspace, number, prefix, after.as_deref(), limit, visit);
+        }
         let now = self.now;
         let mut shown = 0;
         // Keys before the prefix are skipped by starting just below it.
@@ -207,6 +219,42 @@ impl Access<'_> {
             }
             after = last;
         }
+    }
+
+    /// As [`Access::list_slot`], for a slot that the transaction changed: what is stored and what
+    /// is staged are put in order together.
+    fn list_staged_slot(
+        &mut self,
+        keyspace: &Keyspace,
+        slot: Slot,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], Record<'_>),
+    ) -> Result<usize, Halt> {
+        let Some(staged) = self.staged.as_deref() else { return Ok(0) };
+        let space = keyspace.space();
+        let wanted = |key: &[u8]| key.starts_with(prefix) && after.is_none_or(|after| key > after);
+        let mut entries = BTreeMap::new();
+        let commit = keyspace.engine.scan(space, slot.number(), None, usize::MAX, &mut |k, v| {
+            if wanted(k) {
+                entries.insert(k.to_vec(), v.to_vec());
+            }
+            true
+        })?;
+        entries.retain(|key, _| staged.find(keyspace, slot, key).is_none());
+        let changed = staged.of_slot(space, slot).filter(|(key, _)| wanted(key));
+        entries.extend(changed.map(|(key, value)| (key.to_vec(), value.to_vec())));
+        self.commit = self.commit.join(commit);
+        let mut shown = 0;
+        for (key, value) in &entries {
+            let record = read_record(key, value)?;
+            if shown < limit && record.is_live_at(self.now) {
+                visit(key, record);
+                shown += 1;
+            }
+        }
+        Ok(shown)
     }
 
     /// Shows `visit` up to `limit` keys of `slot`.
@@ -271,8 +319,7 @@ impl Access<'_> {
     /// The slot in which the `nth` key lies, and its place among the slot's keys.
     fn slot_of_nth(&self, keyspace: &Keyspace, mut nth: u64) -> Option<(u16, u64)> {
         let keys = |slots: std::ops::Range<u16>| {
-            let tally = keyspace.engine.tally(keyspace.space(), slots);
-            u64::try_from(tally.keys).unwrap_or(0)
+            u64::try_from(self.tally_of(keyspace, slots).keys).unwrap_or(0)
         };
         for partition in keyspace.partitions() {
             let slots = keyspace.partitioning().slots_of(partition);
@@ -294,11 +341,13 @@ impl Access<'_> {
 
     /// The first slot from `slot` on that may hold something, `SLOT_COUNT` if none does.
     fn next_used(&self, keyspace: &Keyspace, mut slot: u16) -> u16 {
-        if self.staged.is_some() {
-            return slot;
-        }
-        let used = |slots: std::ops::Range<u16>| {
-            keyspace.engine.tally(keyspace.space(), slots) != Tally::default()
+        let staged = self.staged.as_deref();
+        let used = |mut slots: std::ops::Range<u16>| {
+            keyspace.engine.tally(keyspace.space(), slots.clone()) != Tally::default()
+                || staged.is_some_and(|staged| {
+                    let touched = |slot| staged.touches(keyspace.space(), slot);
+                    slots.any(|slot| Slot::new(slot).is_some_and(touched))
+                })
         };
         while slot < SLOT_COUNT {
             let number = Slot::new(slot).unwrap_or_default();

@@ -137,9 +137,9 @@ fn purge(node: &Node, keyspace: &Keyspace, slot: Slot, key: &[u8]) -> Result<(),
     debug_assert!(matches!(answer, Answer::Given(_)), "a patient read is given");
     outcome?;
     let Some((tally, expired)) = dead else { return Ok(()) };
-    lane.removals += 1;
     let op = Op { at, put: None, tally: minus(Tally::default(), tally) };
     keyspace.engine.submit(&[op])?;
+    lane.count(op.tally);
     if expired {
         node.stats.expired.fetch_add(1, Ordering::Relaxed);
     }

@@ -8,10 +8,11 @@
 //! disk refuses; after a crash memory is gone anyway.
 
 use crate::access::{Access, Step, counted, minus};
-use crate::keyspace::{Keyspace, LaneGuard};
+use crate::keyspace::{Keyspace, Lane, LaneGuard};
 use crate::refusal::{Code, Halt, Refusal};
 use crate::request::{Sink, Target};
 use crate::rules::read_record;
+use parking_lot::Mutex;
 use shoal_core::codec::record::head;
 use shoal_core::map::Command;
 use shoal_core::update::Update;
@@ -58,15 +59,33 @@ pub(crate) struct Held {
 }
 
 /// A key as WATCH saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Watched {
     /// The keyspace it was seen in.
     pub target: Target,
     /// The key.
     pub key: Vec<u8>,
-    space: Option<u32>,
     version: Option<Version>,
-    removals: u64,
+    lane: SeenLane,
+}
+
+/// A partition as WATCH saw it; without a lock where there was no keyspace.
+#[derive(Clone, Debug)]
+struct SeenLane {
+    lane: Option<Arc<Mutex<Lane>>>,
+    created: u64,
+    removed: u64,
+}
+
+impl SeenLane {
+    /// Whether both are of the same life of a keyspace.
+    fn is(&self, other: &Self) -> bool {
+        match (&self.lane, &other.lane) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        }
+    }
 }
 
 impl Staged {
@@ -97,6 +116,21 @@ impl Staged {
         entries
             .take_while(move |(key, _)| key[..6] == from[..6])
             .filter_map(|(key, entry)| Some((&key[6..], entry.stored.as_deref()?)))
+    }
+
+    /// Whether a key of this slot is staged.
+    pub(crate) fn touches(&self, space: u32, slot: Slot) -> bool {
+        let from = engine_key(space, slot, &[]);
+        let first = self.entries.range(from.clone()..).next();
+        first.is_some_and(|(key, _)| key[..6] == from[..])
+    }
+
+    /// What the staged changes add to the tally of one slot.
+    pub(crate) fn slot_tally(&self, space: u32, slot: Slot) -> Tally {
+        let from = engine_key(space, slot, &[]);
+        let entries = self.entries.range(from.clone()..);
+        let here = entries.take_while(|(key, _)| key[..6] == from[..]);
+        here.fold(Tally::default(), |sum, (_, e)| sum.plus(minus(e.tally, e.base)))
     }
 
     fn lane(&mut self, space: u32, partition: PartitionId) -> Option<&mut Held> {
@@ -136,6 +170,10 @@ impl<'n> Access<'n> {
         }
         let node = self.node;
         let _changes = footprint.catalogue.then(|| node.catalogue.hold_changes());
+        if footprint.catalogue {
+            // What was made while the lock was waited for must be locked too.
+            self.reload();
+        }
         let held = self.hold(footprint);
         self.staged = Some(Box::new(Staged { entries: BTreeMap::new(), held }));
         let outcome = f(self).and_then(|result| self.apply_staged().map(|()| result));
@@ -227,13 +265,6 @@ impl<'n> Access<'n> {
     pub(crate) fn apply_staged(&mut self) -> Result<(), Halt> {
         let Some(staged) = self.staged.as_mut() else { return Ok(()) };
         let entries = std::mem::take(&mut staged.entries);
-        for (name, entry) in entries.iter().filter(|(_, entry)| entry.stored.is_none()) {
-            let slot = Slot::new(u16::from_be_bytes([name[4], name[5]])).unwrap_or_default();
-            let partition = entry.keyspace.partition_of(slot);
-            if let Some(held) = staged.lane(entry.keyspace.space(), partition) {
-                held.guard.removals += 1;
-            }
-        }
         let memory = batch(&entries, true);
         let disk = batch(&entries, false);
         let undo = if memory.is_empty() || disk.is_empty() {
@@ -253,6 +284,13 @@ impl<'n> Access<'n> {
                     take_back(&memory, &undo, &entries);
                     return Err(error.into());
                 }
+            }
+        }
+        for (name, entry) in &entries {
+            let slot = Slot::new(u16::from_be_bytes([name[4], name[5]])).unwrap_or_default();
+            let partition = entry.keyspace.partition_of(slot);
+            if let Some(held) = staged.lane(entry.keyspace.space(), partition) {
+                held.guard.count(minus(entry.tally, entry.base));
             }
         }
         Ok(())
@@ -312,9 +350,16 @@ impl<'n> Access<'n> {
     /// # Errors
     /// As [`Access::run`].
     pub fn watch(&mut self, target: &Target, key: &[u8]) -> Result<Watched, Halt> {
-        let (space, removals) = self.lane_state(target, key);
+        let slot = Slot::of(key);
+        let lane = self.routing.find(target).map(|keyspace| Arc::clone(keyspace.lane(slot)));
+        let (created, removed) = lane.as_ref().map_or((0, 0), |lane| self.counts_of(lane));
         let version = self.read(target, key, |record| record.map(|record| record.version))?;
-        Ok(Watched { target: target.clone(), key: key.to_vec(), space, version, removals })
+        Ok(Watched {
+            target: target.clone(),
+            key: key.to_vec(),
+            version,
+            lane: SeenLane { lane, created, removed },
+        })
     }
 
     /// Whether nothing happened to a key since it was watched. Meant for inside a transaction
@@ -327,26 +372,32 @@ impl<'n> Access<'n> {
         if now.version != watched.version {
             return Ok(false);
         }
-        // An absent key may have come and gone: a removal anywhere in its partition counts,
-        // which at worst makes a client try again.
-        let same_life = now.space == watched.space || now.version.is_none();
-        let came_and_went =
-            now.version.is_none() && now.space == watched.space && now.removals != watched.removals;
-        Ok(same_life && !came_and_went)
+        if now.version.is_some() {
+            return Ok(now.lane.is(&watched.lane));
+        }
+        // An absent key may have come and gone: by a removal, or by a flush after it came. Any
+        // key of its partition counts, which at worst makes a client try again.
+        let Some(lane) = &watched.lane.lane else { return Ok(true) };
+        let (created, removed) = self.counts_of(lane);
+        Ok(if now.lane.is(&watched.lane) {
+            removed == watched.lane.removed
+        } else {
+            created == watched.lane.created
+        })
     }
 
-    fn lane_state(&mut self, target: &Target, key: &[u8]) -> (Option<u32>, u64) {
-        let Some(keyspace) = self.routing.find(target).map(Arc::clone) else { return (None, 0) };
-        let slot = Slot::of(key);
-        let held = self.staged.as_mut().and_then(|staged| {
-            staged.lane(keyspace.space(), keyspace.partition_of(slot)).map(|h| h.guard.removals)
+    /// How many keys came to and went from a partition, whose lock may be held already.
+    fn counts_of(&self, lane: &Arc<Mutex<Lane>>) -> (u64, u64) {
+        let held = self.staged.as_ref().and_then(|staged| {
+            staged.held.iter().find(|held| Arc::ptr_eq(LaneGuard::mutex(&held.guard), lane))
         });
-        let removals = match held {
-            Some(removals) => removals,
-            None if self.staged.is_some() => 0,
-            None => keyspace.lock(slot).removals,
-        };
-        (Some(keyspace.space()), removals)
+        match held {
+            Some(held) => (held.guard.created, held.guard.removed),
+            None => {
+                let lane = lane.lock();
+                (lane.created, lane.removed)
+            }
+        }
     }
 }
 

@@ -74,7 +74,15 @@ impl<'a> Reply<'a> {
 
     /// An error, its code first: `ERR syntax error`. One line; line breaks become blanks.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
-        self.line(b'-', text.as_ref());
+        let ends: &[u8] = b"\r\n";
+        let mut text = text.as_ref();
+        while let Some((_, rest)) = text.split_first().filter(|(byte, _)| ends.contains(byte)) {
+            text = rest;
+        }
+        while let Some((_, rest)) = text.split_last().filter(|(byte, _)| ends.contains(byte)) {
+            text = rest;
+        }
+        self.line(b'-', text);
     }
 
     /// An integer.

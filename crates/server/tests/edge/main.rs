@@ -9,4 +9,5 @@ mod http_admin;
 mod http_batch;
 mod http_keys;
 mod lifecycle;
+mod redis_abuse;
 mod support;

@@ -119,6 +119,11 @@ impl Connection {
         self.stream.get_mut().write_all(bytes).expect("the server reads");
     }
 
+    /// As [`Connection::send`], where the server may have closed already.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
     /// Everything until the server closes.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut all = Vec::new();

@@ -92,9 +92,8 @@ pub enum ArgumentError {
     SlowlogArity(String),
 }
 
-/// What an error repeats of a word: as much as fits a line and a C string, broken bytes replaced.
+/// What an error repeats of a word: all that a C string holds, broken bytes replaced.
 pub(super) fn shown(word: &[u8]) -> String {
-    const MAX_BYTES: usize = 128;
-    let end = word.iter().take(MAX_BYTES).position(|byte| *byte == 0);
-    String::from_utf8_lossy(&word[..end.unwrap_or(word.len().min(MAX_BYTES))]).into_owned()
+    let end = word.iter().position(|byte| *byte == 0);
+    String::from_utf8_lossy(&word[..end.unwrap_or(word.len())]).into_owned()
 }

@@ -132,14 +132,6 @@ fn dispatch_server(
         | Id::LatencyHistogram
         | Id::LatencyGraph
         | Id::LatencyDoctor => server::latency(context, id, words),
-        Id::ClusterInfo => cluster::info(context),
-        Id::ClusterMyId => cluster::my_id(context),
-        Id::ClusterKeySlot => cluster::key_slot(context, words),
-        Id::ClusterSlots => cluster::slots(context),
-        Id::ClusterShards => cluster::shards(context),
-        Id::ClusterNodes => cluster::nodes(context),
-        Id::ClusterCountKeysInSlot => cluster::count_keys_in_slot(context, words),
-        Id::ClusterGetKeysInSlot => cluster::get_keys_in_slot(context, words),
         Id::ObjectHelp
         | Id::CommandHelp
         | Id::ConfigHelp
@@ -149,6 +141,24 @@ fn dispatch_server(
         | Id::LatencyHelp
         | Id::ClientHelp
         | Id::ClusterHelp => server::help(context, words),
+        _ => dispatch_cluster(context, command, words),
+    }
+}
+
+fn dispatch_cluster(
+    context: &mut Context<'_, '_>,
+    command: &'static Command,
+    words: Words<'_>,
+) -> Done {
+    match command.id {
+        Id::ClusterInfo => cluster::info(context),
+        Id::ClusterMyId => cluster::my_id(context),
+        Id::ClusterKeySlot => cluster::key_slot(context, words),
+        Id::ClusterSlots => cluster::slots(context),
+        Id::ClusterShards => cluster::shards(context),
+        Id::ClusterNodes => cluster::nodes(context),
+        Id::ClusterCountKeysInSlot => cluster::count_keys_in_slot(context, words),
+        Id::ClusterGetKeysInSlot => cluster::get_keys_in_slot(context, words),
         // A container without a subcommand, or a command that this table misses: a test walks
         // the command table to show that there is none of the latter.
         _ => Err(Fail::Text(wrong_arity(command.name).into())),
