@@ -72,7 +72,8 @@ impl<'a> Reply<'a> {
         self.line(b'+', text.as_bytes());
     }
 
-    /// An error, its code first: `ERR syntax error`. One line; line breaks become blanks.
+    /// An error, its code first: `ERR syntax error`. One line: line breaks at its ends go, those
+    /// within become blanks, as in Redis.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
         let ends: &[u8] = b"\r\n";
         let mut text = text.as_ref();
@@ -262,7 +263,7 @@ mod tests {
         same(|reply| reply.ok(), "+OK\r\n");
         same(|reply| reply.simple("PONG"), "+PONG\r\n");
         same(|reply| reply.error("ERR syntax error"), "-ERR syntax error\r\n");
-        same(|reply| reply.error("ERR unknown 'a\r\nb'\n"), "-ERR unknown 'a  b' \r\n");
+        same(|reply| reply.error("\nERR unknown 'a\r\nb'\r\n"), "-ERR unknown 'a  b'\r\n");
         same(|reply| reply.integer(i64::MIN), ":-9223372036854775808\r\n");
         same(|reply| reply.count(u64::MAX), ":9223372036854775807\r\n");
         same(|reply| reply.bulk(b""), "$0\r\n\r\n");

@@ -13,18 +13,18 @@ pub struct Hello<'a> {
     pub protocol: Option<Protocol>,
     /// User and password.
     pub credentials: Option<(&'a [u8], &'a [u8])>,
-    /// The connection's name.
-    pub name: Option<String>,
 }
 
 /// What HELLO is told. Who may come in is for `is_user` to say, since Redis asks before it reads on.
+/// `named` takes the connection's name as soon as it is read: an error after it leaves it in force.
 ///
 /// # Errors
 /// [`ArgumentError`] in Redis' order.
-pub fn hello(
-    words: Words<'_>,
+pub fn hello<'a>(
+    words: Words<'a>,
     is_user: impl Fn(&[u8]) -> bool,
-) -> Result<Hello<'_>, ArgumentError> {
+    named: &mut Option<String>,
+) -> Result<Hello<'a>, ArgumentError> {
     let mut hello = Hello::default();
     if let Some(version) = words.get(1) {
         hello.protocol = Some(match decimal::parse(version) {
@@ -44,7 +44,7 @@ pub fn hello(
             hello.credentials = Some((words.word(at + 1), words.word(at + 2)));
             at += 3;
         } else if is(option, "setname") && left >= 1 {
-            hello.name = Some(client_name(words.word(at + 1))?);
+            *named = Some(client_name(words.word(at + 1))?);
             at += 2;
         } else {
             return Err(ArgumentError::HelloOption(shown(option)));

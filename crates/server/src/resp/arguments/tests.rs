@@ -268,9 +268,10 @@ fn copy_swapdb_and_flush_take_what_redis_takes() {
 fn hello_introduces_itself() {
     let check = |line, expected: Result<(Option<Protocol>, bool, Option<&str>), &str>| {
         let found = read(line, |words| {
-            let hello = hello(words, |user| user == b"default")?;
+            let mut name = None;
+            let hello = hello(words, |user| user == b"default", &mut name)?;
             let known = hello.credentials == Some((b"default", b"secret"));
-            Ok((hello.protocol, known, hello.name))
+            Ok((hello.protocol, known, name))
         });
         let expected = expected
             .map(|(protocol, known, name)| (protocol, known, name.map(str::to_owned)))

@@ -34,10 +34,13 @@ pub(crate) fn echo(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 
 /// HELLO [version [AUTH user password] [SETNAME name]]
 pub(crate) fn hello(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    let hello = arguments::hello(words, is_user)?;
-    if let Some(name) = hello.name {
+    let mut named = None;
+    let hello = arguments::hello(words, is_user, &mut named);
+    if let Some(name) = named {
         context.client.name = name;
+        show(context);
     }
+    let hello = hello?;
     let protocol = hello.protocol.unwrap_or(context.client.protocol);
     context.client.protocol = protocol;
     context.reply.set_protocol(protocol);
