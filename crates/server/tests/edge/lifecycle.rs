@@ -70,7 +70,11 @@ fn a_stopping_server_finishes_what_it_began() {
     {
         std::thread::yield_now();
     }
+    let shared = std::sync::Arc::clone(host.running.shared());
     let stopping = std::thread::spawn(move || host.running.shutdown());
+    while !shared.is_stopping() {
+        std::thread::yield_now();
+    }
     connection.send(b"def");
     let answer = connection.answer(false);
     assert_eq!((answer.status, answer.header("connection")), (201, Some("close")));
