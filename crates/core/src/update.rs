@@ -62,8 +62,10 @@ pub enum Update<'a> {
 /// What a [`Update::Set`] does to the expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetExpiry {
-    /// The new value does not expire.
+    /// The new value does not expire, unless its keyspace gives an expiry to what has none.
     Never,
+    /// The new value does not expire, whatever its keyspace does.
+    Forever,
     /// The expiry stays what it was.
     Keep,
     /// The new value expires at this time; one that has passed removes the key.
@@ -231,7 +233,7 @@ fn set<'a>(
         return Ok((Outcome::Unmet, Change::Keep));
     }
     let expires_at = match expiry {
-        SetExpiry::Never => None,
+        SetExpiry::Never | SetExpiry::Forever => None,
         SetExpiry::Keep => held.and_then(|held| held.expires_at),
         SetExpiry::At(at) if at <= now => return Ok((Outcome::Done, Change::Delete)),
         SetExpiry::At(at) => Some(at),

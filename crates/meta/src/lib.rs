@@ -21,7 +21,8 @@ pub trait MapStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`MetaError::Refused`] where the map does not allow it: nothing changed.
-    /// [`MetaError::File`] where it could not be made durable: it may be there after a restart.
+    /// [`MetaError::File`] where it could not be written: nothing changed.
+    /// [`MetaError::InDoubt`] where it may be there after a restart.
     fn propose(&self, command: &Command) -> Result<Arc<ClusterMap>, MetaError>;
 }
 
@@ -31,9 +32,18 @@ pub enum MetaError {
     /// The map does not allow the command. Nothing changed; a retry does not help.
     #[error(transparent)]
     Refused(#[from] MapError),
-    /// The map's file could not be read or replaced. A retry may help.
+    /// The map's file could not be read or written. Nothing changed; a retry may help.
     #[error("the map in {file}: {what}")]
     File {
+        /// The file.
+        file: String,
+        /// What went wrong.
+        what: String,
+    },
+    /// The map's file was half replaced: the change may be there after a restart, and until then
+    /// no other is taken.
+    #[error("the map in {file} is in doubt: {what}; restart the node to read it again")]
+    InDoubt {
         /// The file.
         file: String,
         /// What went wrong.

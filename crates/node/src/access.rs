@@ -19,7 +19,7 @@ use arc_swap::Guard;
 use shoal_core::codec::record::head;
 use shoal_core::map::{database_name, number_of};
 use shoal_core::record::newer;
-use shoal_core::update::{Change, Outcome, SetExpiry, Update, apply};
+use shoal_core::update::{Change, Outcome, SetExpiry, Update, When, apply};
 use shoal_core::version::Millis;
 use shoal_core::{Body, Record, Slot, Version};
 use shoal_storage::{Answer, Commit, Op, Parts, Patience, Tally};
@@ -42,7 +42,7 @@ pub struct Access<'n> {
     pub(crate) patience: Patience,
     pub(crate) commit: Commit,
     pub(crate) staged: Option<Box<Staged>>,
-    counts: Tallies,
+    pub(crate) counts: Tallies,
 }
 
 impl<'n> Access<'n> {
@@ -50,7 +50,7 @@ impl<'n> Access<'n> {
         Self {
             node,
             routing: node.catalogue.routing(),
-            now: node.clock.physical_ms(),
+            now: node.clock.now_ms(),
             patience,
             commit: Commit::DONE,
             staged: None,
@@ -66,7 +66,7 @@ impl<'n> Access<'n> {
 
     /// Reads the clock and the catalogue again.
     pub fn refresh(&mut self) {
-        self.now = self.node.clock.physical_ms();
+        self.now = self.node.clock.now_ms();
         if self.staged.is_none() {
             self.routing = self.node.catalogue.routing();
         }
@@ -239,14 +239,17 @@ impl<'n> Access<'n> {
                 return self.stage_update(&keyspace, slot, key, update, event_time, sink);
             }
             let step = Step::new(self.node, keyspace, self.now, event_time);
-            let Some((commit, wrote)) = step.carry_out(slot, key, update, self.patience, sink)?
-            else {
-                self.reload();
-                continue;
-            };
-            self.commit = self.commit.join(commit);
-            self.counts.writes += u64::from(wrote);
-            return Ok(());
+            let commit = &mut self.commit;
+            match step.carry_out(slot, key, update, self.patience, commit, sink)? {
+                Carried::Retired => {
+                    self.reload();
+                }
+                Carried::Nothing => return Ok(()),
+                Carried::Out => {
+                    self.counts.writes += 1;
+                    return Ok(());
+                }
+            }
         }
     }
 
@@ -334,11 +337,11 @@ impl Drop for Access<'_> {
     }
 }
 
-fn key_is_good(key: &[u8]) -> bool {
+pub(crate) fn key_is_good(key: &[u8]) -> bool {
     !key.is_empty() && key.len() <= MAX_KEY
 }
 
-fn bad_key() -> Halt {
+pub(crate) fn bad_key() -> Halt {
     Refusal::new(Code::BadKey, "a key is 1 to 16384 bytes long").into()
 }
 
@@ -369,6 +372,16 @@ pub(crate) struct Step<'a> {
     keyspace: &'a Keyspace,
     now: Millis,
     event_time: Option<Millis>,
+}
+
+/// What became of an update.
+enum Carried {
+    /// The keyspace was retired; nothing was done.
+    Retired,
+    /// There was nothing to write.
+    Nothing,
+    /// It was written.
+    Out,
 }
 
 /// What an update comes to.
@@ -427,30 +440,36 @@ impl<'a> Step<'a> {
         Self { node, keyspace, now, event_time }
     }
 
-    /// Carries `update` out under the partition's lock: what the answer depends on, and whether
-    /// anything was written. `None` where the keyspace was retired; nothing was done then.
+    /// Carries `update` out under the partition's lock. What the answer depends on joins
+    /// `commit`, be the answer a refusal: that, too, speaks of what was seen.
     fn carry_out(
         &self,
         slot: Slot,
         key: &[u8],
         update: &Update<'_>,
         patience: Patience,
+        commit: &mut Commit,
         sink: &mut dyn Sink,
-    ) -> Result<Option<(Commit, bool)>, Halt> {
+    ) -> Result<Carried, Halt> {
         let keyspace = self.keyspace;
-        let mut lane = keyspace.lock(slot);
+        let lane = keyspace.lock(slot);
         if lane.retired {
-            return Ok(None);
+            return Ok(Carried::Retired);
+        }
+        if self.event_time.is_some() && !keyspace.definition.accepts_event_time {
+            // Flushed or altered since the event was admitted.
+            let message = "the keyspace was changed meanwhile; send it again";
+            return Err(Refusal::new(Code::TryAgain, message).into());
         }
         let at = keyspace.address(slot, key);
         let mut planned = None;
         let answer = keyspace.engine.read(at, patience, &mut |stored| {
             planned = Some(self.plan(key, update, stored, sink));
         })?;
-        // What the update saw may not be durable yet; its own commit comes later in the log.
         let Answer::Given(seen) = answer else { return Err(Halt::Cold) };
+        *commit = commit.join(seen);
         let plan = planned.expect("a read that is given calls its visitor")?;
-        let Some(next) = plan.next else { return Ok(Some((seen, false))) };
+        let Some(next) = plan.next else { return Ok(Carried::Nothing) };
         let record = next.record();
         let header = record.map(|record| head(keyspace.form, key, &record));
         let put = match (&header, &next.put) {
@@ -458,9 +477,9 @@ impl<'a> Step<'a> {
             _ => None,
         };
         let op = Op { at, put, tally: plan.tally };
-        let commit = keyspace.engine.submit(std::slice::from_ref(&op))?;
-        lane.count(plan.tally);
-        Ok(Some((seen.join(commit), true)))
+        *commit = commit.join(keyspace.engine.submit(std::slice::from_ref(&op))?);
+        lane.touch(key);
+        Ok(Carried::Out)
     }
 
     /// Plans `update` over what is `stored`, and answers into `sink`.
@@ -479,6 +498,10 @@ impl<'a> Step<'a> {
             return Err(Refusal::new(Code::ValueTooLarge, message).into());
         }
         let (outcome, change) = apply(update, seen.as_ref(), self.now, limit)?;
+        // A delete that came with its own time is remembered even where there is nothing to
+        // delete: an older event may be on its way.
+        let early = self.event_time.is_some() && *update == Update::Delete { when: When::Always };
+        let change = if early && change == Change::Keep { Change::Delete } else { change };
         let put = self.put_of(update, change, seen.is_some());
         let Some(put) = put else {
             let version = seen.map(|record| record.version);
@@ -522,7 +545,8 @@ impl<'a> Step<'a> {
                     }
                     _ => (Cow::Owned(value.into_owned()), !was_there),
                 };
-                let implied = self.keyspace.default_ttl_ms().filter(|_| fresh);
+                let forever = matches!(update, Update::Set { expiry: SetExpiry::Forever, .. });
+                let implied = self.keyspace.default_ttl_ms().filter(|_| fresh && !forever);
                 let at = expires_at.or_else(|| implied.map(|ttl| self.now.saturating_add(ttl)));
                 Some(Put::Live(value, at))
             }

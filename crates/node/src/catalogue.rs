@@ -36,6 +36,11 @@ impl Routing {
         }
     }
 
+    /// The keyspace that is kept under `space`.
+    pub(crate) fn of_space(&self, space: u32) -> Option<&Arc<Keyspace>> {
+        self.by_name.values().find(|keyspace| keyspace.space() == space)
+    }
+
     /// Whether a keyspace is kept under `space`.
     pub(crate) fn serves(&self, space: u32) -> bool {
         self.by_name.values().any(|keyspace| keyspace.space() == space)
@@ -120,13 +125,24 @@ impl Catalogue {
         mut replaced: Replaced,
         mut adopt: impl FnMut(&Arc<Keyspace>),
     ) -> Result<(), Refusal> {
+        // Whatever can fail comes before the map is durable: a space that stays unused is nothing,
+        // a map that is not served is a keyspace lost.
+        let expected = Arc::new(before.map.apply(command)?);
+        self.rules.admit(&expected);
+        let mut next = next_routing(&expected, Some(before), &self.engines)?;
         let map = self.store.propose(command)?;
+        debug_assert_eq!(map, expected, "applying a command is deterministic");
+        next.map = Arc::clone(&map);
         self.rules.install(&map);
-        let next = next_routing(&map, Some(before), &self.engines)?;
         for keyspace in next.by_name.values() {
             let known = before.by_name.get(&keyspace.name);
             if known.is_none_or(|known| !Arc::ptr_eq(known, keyspace)) {
                 adopt(keyspace);
+            }
+        }
+        for (old, guards) in &mut replaced.0 {
+            if let Some(new) = next.by_name.get(&old.name) {
+                new.inherit(old, guards);
             }
         }
         self.routing.store(Arc::new(next));
@@ -238,6 +254,7 @@ impl From<MetaError> for Refusal {
         match error {
             MetaError::Refused(error) => error.into(),
             MetaError::File { .. } => Self::new(Code::Storage, error.to_string()),
+            MetaError::InDoubt { .. } => Self::new(Code::MapInDoubt, error.to_string()),
         }
     }
 }

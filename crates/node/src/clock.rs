@@ -47,6 +47,7 @@ pub(crate) struct NodeClock {
     time: TimeSource,
     last: AtomicU64,
     ceiling: AtomicU64,
+    told: AtomicU64,
     node: NodeId,
     kept: Mutex<Kept>,
 }
@@ -59,6 +60,7 @@ impl NodeClock {
             time,
             last: AtomicU64::new(ceiling.restart().0),
             ceiling: AtomicU64::new(ceiling.0),
+            told: AtomicU64::new(0),
             node,
             kept: Mutex::new(kept),
         }
@@ -68,9 +70,17 @@ impl NodeClock {
         self.node
     }
 
-    /// Physical time, in milliseconds since the Unix epoch.
-    pub(crate) fn physical_ms(&self) -> Millis {
-        (self.time.0)()
+    /// The time by which expiry is judged, in milliseconds since the Unix epoch: physical time,
+    /// but never less than was told before, so that nothing that has expired is seen again.
+    pub(crate) fn now_ms(&self) -> Millis {
+        let physical = (self.time.0)();
+        // Most calls come within a millisecond of another; only one of them has to write.
+        let told = self.told.load(Ordering::Relaxed);
+        if physical <= told {
+            told
+        } else {
+            self.told.fetch_max(physical, Ordering::Relaxed).max(physical)
+        }
     }
 
     /// A version greater than every one given out before, when it is `physical` by the clock.

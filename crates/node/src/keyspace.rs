@@ -11,7 +11,9 @@ use shoal_core::slot::Partitioning;
 use shoal_core::version::Millis;
 use shoal_core::{Incarnation, PartitionId, Slot};
 use shoal_storage::{Address, Engine, Tally};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 /// A keyspace, ready to be read and written.
 pub(crate) struct Keyspace {
@@ -27,18 +29,36 @@ pub(crate) struct Keyspace {
 pub(crate) struct Lane {
     /// The keyspace's definition changed; look it up again.
     pub(crate) retired: bool,
-    /// How many keys came, and how many went: what WATCH on an absent key looks at.
-    pub(crate) created: u64,
-    pub(crate) removed: u64,
+    /// Who wants to know of changes of which key. Few keys are ever watched, so this is empty
+    /// nearly always.
+    watchers: HashMap<Box<[u8]>, Vec<Weak<AtomicBool>>>,
 }
 
 impl Lane {
-    /// Takes note of a change that added `tally`.
-    pub(crate) const fn count(&mut self, tally: Tally) {
-        if tally.keys > 0 {
-            self.created += 1;
-        } else if tally.keys < 0 {
-            self.removed += 1;
+    /// A flag that is set once `key` is changed. It is forgotten when it is dropped.
+    pub(crate) fn watch(&mut self, key: &[u8]) -> Arc<AtomicBool> {
+        let flag = Arc::default();
+        if self.watchers.len().is_power_of_two() {
+            self.watchers.retain(|_, flags| flags.iter().any(|flag| flag.strong_count() > 0));
+        }
+        let flags = self.watchers.entry(key.into()).or_default();
+        flags.retain(|flag| flag.strong_count() > 0);
+        flags.push(Arc::downgrade(&flag));
+        flag
+    }
+
+    /// Takes over the watchers of the lane in whose place this one comes.
+    pub(crate) fn inherit(&mut self, before: &mut Self) {
+        self.watchers = std::mem::take(&mut before.watchers);
+    }
+
+    /// Takes note that `key` was changed.
+    pub(crate) fn touch(&self, key: &[u8]) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        for flag in self.watchers.get(key).into_iter().flatten().filter_map(Weak::upgrade) {
+            flag.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -97,9 +117,15 @@ impl Keyspace {
         self.lanes[usize::from(self.partition_of(slot).0)].lock()
     }
 
-    /// The lock itself, to look at after the keyspace is gone.
-    pub(crate) fn lane(&self, slot: Slot) -> &Arc<Mutex<Lane>> {
-        &self.lanes[usize::from(self.partition_of(slot).0)]
+    /// Lets those who watch keys of `before` watch the same keys here. Whoever calls this holds
+    /// all of its locks.
+    pub(crate) fn inherit(&self, before: &Self, held: &mut [LaneGuard]) {
+        if self.partitioning() != before.partitioning() {
+            return;
+        }
+        for (lane, old) in self.lanes.iter().zip(held) {
+            lane.lock().inherit(old);
+        }
     }
 
     pub(crate) fn hold(&self, partition: PartitionId) -> LaneGuard {

@@ -36,6 +36,8 @@ use std::time::Instant;
 const FIRST_NODE: u32 = 1;
 /// The file of the clock's ceiling.
 const CEILING: &str = "clock";
+/// The folder of the disk engine.
+const DISK: &str = "disk";
 
 /// How a node is to run.
 #[derive(Clone, Debug)]
@@ -170,7 +172,7 @@ impl Node {
         let catalogue = Catalogue::open(Box::new(store), engines, Arc::clone(&rules))?;
         let (kept, time) = (directory.ceiling(CEILING)?, config.time.clone());
         let clock = NodeClock::new(NodeId(identity.node_id), kept, time);
-        clock.raise(clock.physical_ms())?;
+        clock.raise(clock.now_ms())?;
         let node = Arc::new(Self {
             config,
             catalogue,
@@ -414,12 +416,16 @@ fn info(keyspace: &Arc<Keyspace>) -> KeyspaceInfo {
 
 fn open_map(config: &NodeConfig, identity: &Identity) -> Result<LocalStore, StartError> {
     let engine = if config.default_in_memory { EngineKind::Memory } else { EngineKind::Disk };
-    let store = LocalStore::open(&config.data, || Command::Found {
-        cluster: ClusterId(identity.cluster_id),
-        node_name: config.name.clone(),
-        token: fastrand::u64(1..),
-        hash_seed: fastrand::u64(..),
-        default: KeyspaceSpec::new(engine),
+    let has_data = config.data.join(DISK).exists();
+    let store = LocalStore::open(&config.data, || {
+        // Data without a map would be taken for that of no keyspace, and swept away.
+        (!has_data).then(|| Command::Found {
+            cluster: ClusterId(identity.cluster_id),
+            node_name: config.name.clone(),
+            token: fastrand::u64(1..),
+            hash_seed: fastrand::u64(..),
+            default: KeyspaceSpec::new(engine),
+        })
     })?;
     let map = shoal_meta::MapStore::current(&store);
     if map.cluster != ClusterId(identity.cluster_id) {
@@ -448,7 +454,7 @@ fn open_engines(
     rules: &Arc<Rules>,
 ) -> Result<Engines, StartError> {
     let policy: Arc<dyn Policy> = Arc::clone(rules) as Arc<dyn Policy>;
-    let share = Share::of(config.memory_limit);
+    let share = Share::of(config.memory_limit, config.default_in_memory);
     let memory =
         MemoryEngine::new(Arc::clone(&policy), MemoryOptions { limit_bytes: Some(share.tables) });
     let options = DiskOptions {
@@ -457,7 +463,7 @@ fn open_engines(
         ..DiskOptions::default()
     };
     let files = Arc::new(RealFiles);
-    let disk = DiskEngine::open(files, &directory.folder("disk")?, &options, policy)?;
+    let disk = DiskEngine::open(files, &directory.folder(DISK)?, &options, policy)?;
     Ok(Engines { memory: Arc::new(memory), disk: Arc::new(disk) })
 }
 
@@ -468,10 +474,10 @@ struct Share {
 }
 
 impl Share {
-    /// The disk's caches and buffers get half, the tables of memory keyspaces what is left when
-    /// an eighth is set aside for connections.
-    const fn of(limit: u64) -> Self {
-        let disk = limit / 2;
+    /// An eighth is set aside for connections. Of the rest the disk's caches and buffers get the
+    /// greater part, or where `default` lives in memory the tables do.
+    const fn of(limit: u64, default_in_memory: bool) -> Self {
+        let disk = if default_in_memory { limit / 8 } else { limit / 2 };
         Self { tables: limit - disk - limit / 8, disk }
     }
 }

@@ -31,6 +31,15 @@ impl Rules {
         self.spaces.store(spaces.collect::<HashMap<_, _>>().into());
     }
 
+    /// Adds what `map` says to what is there: its new spaces may be opened before it holds.
+    pub(crate) fn admit(&self, map: &ClusterMap) {
+        let mut spaces = HashMap::clone(&self.spaces.load());
+        for keyspace in map.keyspaces.values() {
+            spaces.entry(keyspace.incarnation.0).or_insert(None);
+        }
+        self.spaces.store(spaces.into());
+    }
+
     /// From when on a record of a space may be removed for good; `None` for never.
     pub(crate) fn purge_at(&self, space: u32, record: &Record<'_>) -> Option<Millis> {
         let horizon = *self.spaces.load().get(&space)?;

@@ -236,12 +236,13 @@ impl Access<'_> {
         let space = keyspace.space();
         let wanted = |key: &[u8]| key.starts_with(prefix) && after.is_none_or(|after| key > after);
         let mut entries = BTreeMap::new();
-        let commit = keyspace.engine.scan(space, slot.number(), None, usize::MAX, &mut |k, v| {
-            if wanted(k) {
-                entries.insert(k.to_vec(), v.to_vec());
-            }
-            true
-        })?;
+        let commit =
+            keyspace.engine.scan(space, slot.number(), None, usize::MAX, &mut |k, v| {
+                if wanted(k) {
+                    entries.insert(k.to_vec(), v.to_vec());
+                }
+                true
+            })?;
         entries.retain(|key, _| staged.find(keyspace, slot, key).is_none());
         let changed = staged.of_slot(space, slot).filter(|(key, _)| wanted(key));
         entries.extend(changed.map(|(key, value)| (key.to_vec(), value.to_vec())));

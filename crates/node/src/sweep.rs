@@ -5,7 +5,6 @@
 //! partition's lock before it goes. The sweep rests at least three times as long as it works.
 
 use crate::access::{counted, minus};
-use crate::catalogue::Routing;
 use crate::keyspace::Keyspace;
 use crate::node::Node;
 use crate::rules::read_record;
@@ -54,15 +53,21 @@ impl Sweep {
 }
 
 fn run(node: &Weak<Node>, stop: &(Mutex<bool>, Condvar)) {
-    let mut damaged = false;
+    let mut said = String::new();
+    let mut ceiling_said = false;
     loop {
         let rest = {
             let Some(node) = node.upgrade() else { return };
             let started = Instant::now();
-            if let Err(refusal) = node.clock.raise(node.clock.physical_ms()) {
-                tracing::error!(%refusal, "the clock's ceiling could not be raised");
+            match node.clock.raise(node.clock.now_ms()) {
+                Err(refusal) if !ceiling_said => {
+                    tracing::error!(%refusal, "the clock's ceiling could not be raised");
+                    ceiling_said = true;
+                }
+                Err(_) => {}
+                Ok(()) => ceiling_said = false,
             }
-            let looked = turn(&node, &mut damaged);
+            let looked = turn(&node, &mut said);
             if looked == 0 { IDLE } else { started.elapsed() * REST_PER_WORK }
         };
         let mut stopped = stop.0.lock();
@@ -76,23 +81,26 @@ fn run(node: &Weak<Node>, stop: &(Mutex<bool>, Condvar)) {
 }
 
 /// One turn over both engines: how many entries were looked at.
-fn turn(node: &Node, damaged: &mut bool) -> usize {
+fn turn(node: &Node, said: &mut String) -> usize {
     let mut looked = 0;
     for engine in [&node.catalogue.engines.memory, &node.catalogue.engines.disk] {
         match turn_of(node, engine) {
             Ok(seen) => looked += seen,
-            Err(error) if !*damaged => {
-                *damaged = true;
-                tracing::error!(%error, "the sweep cannot go on here");
+            // Said once per kind of trouble, not ten times a second.
+            Err(error) => {
+                let trouble = error.to_string();
+                if *said != trouble {
+                    tracing::error!(%error, "the sweep cannot go on here");
+                    *said = trouble;
+                }
             }
-            Err(_) => {}
         }
     }
     looked
 }
 
 fn turn_of(node: &Node, engine: &Arc<dyn Engine>) -> Result<usize, EngineError> {
-    let now = node.clock.physical_ms();
+    let now = node.clock.now_ms();
     let mut found: Vec<(u32, u16, Vec<u8>)> = Vec::new();
     let looked = engine.due(now, TURN, &mut |at, _| {
         found.push((at.space, at.slot, at.key.to_vec()));
@@ -102,21 +110,25 @@ fn turn_of(node: &Node, engine: &Arc<dyn Engine>) -> Result<usize, EngineError> 
     }
     let routing = node.catalogue.routing();
     for (space, slot, key) in found {
-        if let (Some(keyspace), Some(slot)) = (of_space(&routing, space), Slot::new(slot)) {
-            purge(node, keyspace, slot, &key)?;
+        let (Some(keyspace), Some(slot)) = (routing.of_space(space), Slot::new(slot)) else {
+            continue;
+        };
+        match purge(node, keyspace, slot, &key) {
+            Ok(()) => {}
+            // One damaged record must not keep the others alive.
+            Err(EngineError::Corrupt { .. }) => {
+                node.stats.corrupt.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(looked)
 }
 
-fn of_space(routing: &Routing, space: u32) -> Option<&Arc<Keyspace>> {
-    crate::catalogue::sorted(routing).into_values().find(|keyspace| keyspace.space() == space)
-}
-
 /// Removes the record under `key` if its time has come.
 fn purge(node: &Node, keyspace: &Keyspace, slot: Slot, key: &[u8]) -> Result<(), EngineError> {
-    let now = node.clock.physical_ms();
-    let mut lane = keyspace.lock(slot);
+    let now = node.clock.now_ms();
+    let lane = keyspace.lock(slot);
     if lane.retired {
         return Ok(());
     }
@@ -139,7 +151,6 @@ fn purge(node: &Node, keyspace: &Keyspace, slot: Slot, key: &[u8]) -> Result<(),
     let Some((tally, expired)) = dead else { return Ok(()) };
     let op = Op { at, put: None, tally: minus(Tally::default(), tally) };
     keyspace.engine.submit(&[op])?;
-    lane.count(op.tally);
     if expired {
         node.stats.expired.fetch_add(1, Ordering::Relaxed);
     }

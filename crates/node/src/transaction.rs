@@ -7,12 +7,11 @@
 //! A transaction over keyspaces of both engines submits memory first and takes it back if the
 //! disk refuses; after a crash memory is gone anyway.
 
-use crate::access::{Access, Step, counted, minus};
-use crate::keyspace::{Keyspace, Lane, LaneGuard};
+use crate::access::{Access, Step, bad_key, counted, key_is_good, minus};
+use crate::keyspace::{Keyspace, LaneGuard};
 use crate::refusal::{Code, Halt, Refusal};
 use crate::request::{Sink, Target};
 use crate::rules::read_record;
-use parking_lot::Mutex;
 use shoal_core::codec::record::head;
 use shoal_core::map::Command;
 use shoal_core::update::Update;
@@ -21,6 +20,7 @@ use shoal_core::{PartitionId, Slot, Version};
 use shoal_storage::{Address, Answer, Op, Parts, Tally};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a transaction may touch. It is locked before the first key is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,26 +66,8 @@ pub struct Watched {
     /// The key.
     pub key: Vec<u8>,
     version: Option<Version>,
-    lane: SeenLane,
-}
-
-/// A partition as WATCH saw it; without a lock where there was no keyspace.
-#[derive(Clone, Debug)]
-struct SeenLane {
-    lane: Option<Arc<Mutex<Lane>>>,
-    created: u64,
-    removed: u64,
-}
-
-impl SeenLane {
-    /// Whether both are of the same life of a keyspace.
-    fn is(&self, other: &Self) -> bool {
-        match (&self.lane, &other.lane) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (None, None) => true,
-            _ => false,
-        }
-    }
+    /// Set once the key is changed; `None` where there was no keyspace.
+    flag: Option<Arc<AtomicBool>>,
 }
 
 impl Staged {
@@ -158,6 +140,10 @@ impl<'n> Access<'n> {
         footprint: &Footprint<'_>,
         f: impl FnOnce(&mut Self) -> Result<R, Halt>,
     ) -> Result<R, Halt> {
+        // Before anything is changed: half a command must not stand in a transaction.
+        if !footprint.keys.iter().all(|(_, key)| key_is_good(key)) {
+            return Err(bad_key());
+        }
         if self.staged.is_some() {
             return f(self);
         }
@@ -258,6 +244,7 @@ impl<'n> Access<'n> {
         let tally = counted(record.as_ref());
         let entry = Entry { keyspace: Arc::clone(keyspace), stored, base, tally };
         staged.entries.insert(name, entry);
+        self.counts.writes += 1;
         Ok(())
     }
 
@@ -290,7 +277,7 @@ impl<'n> Access<'n> {
             let slot = Slot::new(u16::from_be_bytes([name[4], name[5]])).unwrap_or_default();
             let partition = entry.keyspace.partition_of(slot);
             if let Some(held) = staged.lane(entry.keyspace.space(), partition) {
-                held.guard.count(minus(entry.tally, entry.base));
+                held.guard.touch(&name[6..]);
             }
         }
         Ok(())
@@ -325,7 +312,8 @@ impl<'n> Access<'n> {
             return Ok(());
         }
         self.apply_staged()?;
-        let mut adopted = Vec::new();
+        let before = self.node.catalogue.routing();
+        let mut adopted: Vec<Held> = Vec::new();
         self.node.catalogue.change_held(command, |keyspace| {
             adopted.extend(keyspace.partitions().map(|partition| Held {
                 space: keyspace.space(),
@@ -337,6 +325,15 @@ impl<'n> Access<'n> {
         let (routing, staged) = (&self.routing, self.staged.as_mut());
         if let Some(staged) = staged {
             for held in &mut staged.held {
+                // Whoever watches a key watches it by the keyspace's name.
+                let heir = before
+                    .of_space(held.space)
+                    .and_then(|old| routing.find(&Target::Named(Arc::clone(&old.name))))
+                    .map(|new| (new.space(), held.partition));
+                let heir = adopted.iter_mut().find(|new| Some((new.space, new.partition)) == heir);
+                if let Some(heir) = heir {
+                    heir.guard.inherit(&mut held.guard);
+                }
                 held.guard.retired |= !routing.serves(held.space) || adopted_again(&adopted, held);
             }
             staged.held.retain(|held| !held.guard.retired);
@@ -345,21 +342,26 @@ impl<'n> Access<'n> {
         Ok(())
     }
 
-    /// Remembers how `key` is now, for a later [`Access::unchanged`].
+    /// Remembers how `key` is now, for a later [`Access::unchanged`]. Not meant for inside a
+    /// transaction.
     ///
     /// # Errors
     /// As [`Access::run`].
     pub fn watch(&mut self, target: &Target, key: &[u8]) -> Result<Watched, Halt> {
         let slot = Slot::of(key);
-        let lane = self.routing.find(target).map(|keyspace| Arc::clone(keyspace.lane(slot)));
-        let (created, removed) = lane.as_ref().map_or((0, 0), |lane| self.counts_of(lane));
-        let version = self.read(target, key, |record| record.map(|record| record.version))?;
-        Ok(Watched {
-            target: target.clone(),
-            key: key.to_vec(),
-            version,
-            lane: SeenLane { lane, created, removed },
-        })
+        // First the flag, then the look: a change in between is noticed twice, not missed.
+        let flag = loop {
+            let Some(keyspace) = self.routing.find(target) else { break None };
+            let mut lane = keyspace.lock(slot);
+            if lane.retired {
+                drop(lane);
+                self.reload();
+                continue;
+            }
+            break Some(lane.watch(key));
+        };
+        let version = self.version_of(target, key)?;
+        Ok(Watched { target: target.clone(), key: key.to_vec(), version, flag })
     }
 
     /// Whether nothing happened to a key since it was watched. Meant for inside a transaction
@@ -368,36 +370,16 @@ impl<'n> Access<'n> {
     /// # Errors
     /// As [`Access::run`].
     pub fn unchanged(&mut self, watched: &Watched) -> Result<bool, Halt> {
-        let now = self.watch(&watched.target, &watched.key)?;
-        if now.version != watched.version {
-            return Ok(false);
-        }
-        if now.version.is_some() {
-            return Ok(now.lane.is(&watched.lane));
-        }
-        // An absent key may have come and gone: by a removal, or by a flush after it came. Any
-        // key of its partition counts, which at worst makes a client try again.
-        let Some(lane) = &watched.lane.lane else { return Ok(true) };
-        let (created, removed) = self.counts_of(lane);
-        Ok(if now.lane.is(&watched.lane) {
-            removed == watched.lane.removed
-        } else {
-            created == watched.lane.created
-        })
+        // The version tells of expiry and of a flush, the flag of a key that came and went.
+        let untouched = match &watched.flag {
+            Some(flag) => !flag.load(Ordering::Relaxed),
+            None => self.routing.find(&watched.target).is_none(),
+        };
+        Ok(untouched && self.version_of(&watched.target, &watched.key)? == watched.version)
     }
 
-    /// How many keys came to and went from a partition, whose lock may be held already.
-    fn counts_of(&self, lane: &Arc<Mutex<Lane>>) -> (u64, u64) {
-        let held = self.staged.as_ref().and_then(|staged| {
-            staged.held.iter().find(|held| Arc::ptr_eq(LaneGuard::mutex(&held.guard), lane))
-        });
-        match held {
-            Some(held) => (held.guard.created, held.guard.removed),
-            None => {
-                let lane = lane.lock();
-                (lane.created, lane.removed)
-            }
-        }
+    fn version_of(&mut self, target: &Target, key: &[u8]) -> Result<Option<Version>, Halt> {
+        self.read(target, key, |record| record.map(|record| record.version))
     }
 }
 

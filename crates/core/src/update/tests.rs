@@ -287,7 +287,7 @@ fn model(state: &State, op: &Op, now: Millis) -> Option<State> {
     let next = match op {
         Op::Set(_, _, 1) if seen.is_some() => seen,
         Op::Set(_, _, 2) if seen.is_none() => seen,
-        Op::Set(value, SetExpiry::Never, _) => Some((value.clone(), None)),
+        Op::Set(value, SetExpiry::Never | SetExpiry::Forever, _) => Some((value.clone(), None)),
         Op::Set(value, SetExpiry::Keep, _) => Some((value.clone(), expiry)),
         Op::Set(value, SetExpiry::At(at), _) => Some((value.clone(), Some(*at))),
         Op::Delete => None,

@@ -4,14 +4,14 @@ use super::*;
 use shoal_core::ids::ClusterId;
 use shoal_core::map::{EngineKind, KeyspaceSpec, MapError};
 
-fn founding() -> Command {
-    Command::Found {
+fn founding() -> Option<Command> {
+    Some(Command::Found {
         cluster: ClusterId(7),
         node_name: "n1".to_owned(),
         token: 9,
         hash_seed: 11,
         default: KeyspaceSpec::new(EngineKind::Disk),
-    }
+    })
 }
 
 fn create(name: &str) -> Command {
@@ -77,17 +77,40 @@ fn every_flipped_bit_and_every_cut_is_refused_by_name() {
 }
 
 #[test]
-fn a_failed_replacement_stops_changes_and_keeps_the_map() {
+fn a_map_that_cannot_be_written_changes_nothing_and_is_forgiven() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = LocalStore::open(directory.path(), founding).expect("a new store");
     let before = store.current();
     // A directory in the place of the successor makes its opening fail, for root too.
     fs::create_dir(directory.path().join(NEXT)).expect("a directory can be made");
     assert!(matches!(store.propose(&create("books")), Err(MetaError::File { .. })));
+    assert_eq!(store.current(), before);
     fs::remove_dir(directory.path().join(NEXT)).expect("it can be removed");
-    assert!(matches!(store.propose(&create("books")), Err(MetaError::File { .. })), "in doubt");
+    store.propose(&create("books")).expect("nothing had happened");
+}
+
+#[test]
+fn a_failed_replacement_stops_changes_until_a_restart() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = LocalStore::open(directory.path(), founding).expect("a new store");
+    let before = store.current();
+    let path = directory.path().join(FILE);
+    let aside = directory.path().join("aside");
+    fs::rename(&path, &aside).expect("a file can be moved");
+    fs::create_dir(&path).expect("a directory can be made");
+    assert!(matches!(store.propose(&create("books")), Err(MetaError::InDoubt { .. })));
+    fs::remove_dir(&path).expect("it can be removed");
+    fs::rename(&aside, &path).expect("a file can be moved");
+    assert!(matches!(store.propose(&create("books")), Err(MetaError::InDoubt { .. })));
     assert_eq!(store.current(), before);
     drop(store);
     let again = LocalStore::open(directory.path(), founding).expect("it opens");
     again.propose(&create("books")).expect("a restart knows what is there");
+}
+
+#[test]
+fn a_missing_map_where_one_ought_to_be_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let opened = LocalStore::open(directory.path(), || None);
+    assert!(opened.expect_err("it is refused").to_string().contains("missing"));
 }

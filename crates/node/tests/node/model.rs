@@ -257,6 +257,14 @@ fn event_times_order_writes_and_remember_deletes() {
         assert_eq!(late.code, Code::Superseded, "the delete is remembered");
         assert_eq!(get(&mut access, &target, b"k"), None);
         assert_eq!(access.count(&target).keys, 0);
+        // A delete may come before what it deletes.
+        let update = Update::Delete { when: When::Always };
+        access
+            .update_at(&target, b"early", &update, Some(START_MS - 100), |_| ())
+            .expect("an early delete");
+        let put = Update::Set { value: b"v", expiry: SetExpiry::Never, when: When::Always };
+        let late = access.update_at(&target, b"early", &put, Some(START_MS - 200), |_| ());
+        assert_eq!(crate::support::refusal(late).code, Code::Superseded);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::{Bench, delete, get, refusal, set};
 use shoal_core::update::{SetExpiry, Update, When};
-use shoal_node::{Code, Footprint, Halt, Refusal, Target};
+use shoal_node::{Code, Footprint, Halt, Refusal, Target, Watched};
 use std::thread;
 
 const DB: Target = Target::DEFAULT;
@@ -100,13 +100,51 @@ fn watch_notices_every_change() {
             change(&bench);
             assert!(!bench.access().unchanged(&watched).expect("it looks"), "{what}");
         }
-        delete(&mut bench.access(), &DB, b"absent");
-        let absent = bench.access().watch(&DB, b"absent").expect("it watches");
-        assert!(bench.access().unchanged(&absent).expect("it looks"));
-        set(&mut bench.access(), &DB, b"absent", b"x");
-        delete(&mut bench.access(), &DB, b"absent");
-        assert!(!bench.access().unchanged(&absent).expect("it looks"), "it came and went");
+        let absent = || bench.access().watch(&DB, b"{t}absent").expect("it watches");
+        let unchanged = |w: &Watched| bench.access().unchanged(w).expect("it looks");
+        let watched = absent();
+        set(&mut bench.access(), &DB, b"{t}neighbour", b"x");
+        delete(&mut bench.access(), &DB, b"{t}neighbour");
+        assert!(unchanged(&watched), "a neighbour is nobody's business");
+        let watched = absent();
+        set(&mut bench.access(), &DB, b"{t}absent", b"x");
+        delete(&mut bench.access(), &DB, b"{t}absent");
+        assert!(!unchanged(&watched), "it came and went");
+        let watched = absent();
+        let update =
+            Update::Set { value: b"x", expiry: SetExpiry::At(bench.now() + 1), when: When::Always };
+        bench.access().update(&DB, b"{t}absent", &update, |_| ()).expect("it writes");
+        bench.advance(2);
+        assert!(!unchanged(&watched), "it came and expired");
+        let watched = absent();
+        bench.node.flush_databases().expect("it flushes");
+        assert!(unchanged(&watched), "a flush does not touch what is not there");
+        set(&mut bench.access(), &DB, b"{t}absent", b"x");
+        bench.node.flush_databases().expect("it flushes");
+        assert!(!unchanged(&watched), "it came, after one flush, and went with another");
     }
+}
+
+#[test]
+fn half_a_command_never_stands_in_a_transaction() {
+    let bench = Bench::new(true);
+    let mut access = bench.access();
+    let long = vec![b'x'; 20_000];
+    let outer = [(&DB, &b"a"[..])];
+    let outer = Footprint { keys: &outer, writes: true, ..Footprint::default() };
+    access
+        .transaction(&outer, |access| {
+            let inner = [(&DB, &b"a"[..]), (&DB, &long[..])];
+            let inner = Footprint { keys: &inner, writes: true, ..Footprint::default() };
+            let nested = access.transaction(&inner, |access| {
+                access.update(&DB, b"a", &put(b"1"), |_| ())?;
+                access.update(&DB, &long, &put(b"2"), |_| ())
+            });
+            assert_eq!(refusal(nested).code, Code::BadKey);
+            Ok(())
+        })
+        .expect("the outer one commits");
+    assert_eq!(get(&mut access, &DB, b"a"), None);
 }
 
 #[test]
