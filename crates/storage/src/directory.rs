@@ -8,6 +8,10 @@
 //!
 //! Does not know: what the engines keep in it.
 
+mod ceiling;
+
+pub use ceiling::Ceiling;
+
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -17,14 +21,12 @@ use std::path::{Path, PathBuf};
 const IDENTITY: &str = "identity";
 const LOCK: &str = "lock";
 const MAGIC: [u8; 8] = *b"SHOALdir";
-const CEILING_MAGIC: [u8; 8] = *b"SHOALtop";
 /// The format of the directory as a whole.
 const FORMAT: u32 = 1;
 /// Bytes of an identity file: magic, format, cluster, node, incarnation, checksum.
 const IDENTITY_LEN: usize = 8 + 4 + 16 + 4 + 8 + 4;
-const CEILING_LEN: usize = 8 + 8 + 4;
 /// Longer files are not of our making.
-const FILE_MAX: u64 = 4_096;
+const FILE_MAX: u64 = 16_384;
 
 /// Who a data directory belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,54 +185,6 @@ impl DataDirectory {
     }
 }
 
-/// A number that only rises, kept in a file: what a clock has promised not to fall below.
-#[derive(Debug)]
-pub struct Ceiling {
-    dir: PathBuf,
-    name: String,
-    value: u64,
-}
-
-impl Ceiling {
-    /// Reads the ceiling in the file `name` of `dir`; 0 where there is none yet.
-    ///
-    /// # Errors
-    /// The file is refused, by name.
-    pub fn open(dir: &Path, name: &str) -> Result<Self, DirectoryError> {
-        let path = dir.join(name);
-        let value = match read_file(&path)? {
-            None => 0,
-            Some(bytes) => decode_ceiling(&bytes)
-                .map_err(|what| DirectoryError::Damaged { path, what: what.into() })?,
-        };
-        Ok(Self { dir: dir.to_owned(), name: name.to_owned(), value })
-    }
-
-    /// The ceiling.
-    #[must_use]
-    pub const fn value(&self) -> u64 {
-        self.value
-    }
-
-    /// Raises the ceiling to at least `value`. It holds, also after a loss of power, once this
-    /// has returned. Blocks for a sync.
-    ///
-    /// # Errors
-    /// [`DirectoryError::Io`]: the old ceiling is to be assumed.
-    pub fn raise(&mut self, value: u64) -> Result<(), DirectoryError> {
-        if value <= self.value {
-            return Ok(());
-        }
-        let mut bytes = Vec::with_capacity(CEILING_LEN);
-        bytes.extend_from_slice(&CEILING_MAGIC);
-        bytes.extend_from_slice(&value.to_le_bytes());
-        seal(&mut bytes);
-        replace_file(&self.dir, &self.name, &bytes)?;
-        self.value = value;
-        Ok(())
-    }
-}
-
 /// Replaces the file `name` in `dir` by one that holds `bytes`, durably and as a whole.
 ///
 /// # Errors
@@ -360,12 +314,6 @@ fn parse_identity(bytes: &[u8]) -> Option<Identity> {
         node_id: u32::from_le_bytes(*node_id),
         incarnation: u64::from_le_bytes(rest.try_into().ok()?),
     })
-}
-
-fn decode_ceiling(bytes: &[u8]) -> Result<u64, &'static str> {
-    let body = unseal(bytes).ok_or("its checksum does not match")?;
-    let value = body.strip_prefix(&CEILING_MAGIC).ok_or("it is not a ceiling")?;
-    value.try_into().map(u64::from_le_bytes).map_err(|_| "it has the wrong length")
 }
 
 /// Appends the checksum of what is there.
@@ -509,25 +457,5 @@ mod tests {
         fs::write(path.join(IDENTITY), bytes).unwrap();
         let refused = open(&path).unwrap_err();
         assert!(matches!(refused, DirectoryError::Newer { found: 2, known: 1, .. }), "{refused}");
-    }
-
-    #[test]
-    fn a_ceiling_rises_and_stays() {
-        let temp = tempfile::tempdir().unwrap();
-        let mut ceiling = Ceiling::open(temp.path(), "clock").unwrap();
-        assert_eq!(ceiling.value(), 0);
-        ceiling.raise(10).unwrap();
-        ceiling.raise(5).unwrap();
-        assert_eq!(ceiling.value(), 10);
-        assert_eq!(Ceiling::open(temp.path(), "clock").unwrap().value(), 10);
-        let file = temp.path().join("clock");
-        let good = fs::read(&file).unwrap();
-        for byte in 0..good.len() {
-            let mut bad = good.clone();
-            bad[byte] ^= 4;
-            fs::write(&file, bad).unwrap();
-            let refused = Ceiling::open(temp.path(), "clock").unwrap_err();
-            assert!(matches!(refused, DirectoryError::Damaged { .. }), "{refused}");
-        }
     }
 }

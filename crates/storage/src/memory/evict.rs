@@ -19,7 +19,6 @@ struct Candidate {
     slot: usize,
     hash: Hash,
     stamp: u32,
-    idle: u32,
 }
 
 /// Evicts one entry of `space`; `false` if there was none, or it was used in the meantime. Locks
@@ -37,13 +36,16 @@ pub(super) fn evict_one(space: &Space, random: &mut fastrand::Rng, context: Cont
             if guard.is_empty() {
                 continue;
             }
+            // Read under the lock, for then no stamp seen here or before is later than it. The
+            // context's is older: against that, what was used since would look the idlest.
+            let tick = space.tick();
+            let idle = |stamp| tick.wrapping_sub(stamp);
             guard.sample(random, NEIGHBOURS, |slot, entry| {
                 looked += 1;
                 let stamp = entry.stamp();
-                let idle = context.tick.wrapping_sub(stamp);
-                if idlest.as_ref().is_none_or(|known| idle > known.idle) {
+                if idlest.as_ref().is_none_or(|known| idle(stamp) > idle(known.stamp)) {
                     let hash = Hash::of(context.seed, entry.key());
-                    idlest = Some(Candidate { partition, slot, hash, stamp, idle });
+                    idlest = Some(Candidate { partition, slot, hash, stamp });
                 }
             });
             break;

@@ -77,6 +77,11 @@ impl Sweep<'_> {
     ) -> bool {
         let width = space.width();
         while round.slot < SLOTS {
+            // A partition is entered only to look at it: entering forgets its due times, so one
+            // entered and left again would be passed over by the next call, and ever after.
+            if *looked >= self.limit.max(1) {
+                return false;
+            }
             let mut partition = space.lock(round.slot / width);
             if round.slot.is_multiple_of(width) && round.position == 0 {
                 if partition.earliest() > self.now_ms {

@@ -253,6 +253,32 @@ fn a_cache_keeps_what_is_used() {
 }
 
 #[test]
+fn what_was_used_after_the_clock_was_read_is_not_the_idlest() {
+    let engine = engine(None, SpaceOptions { evict: true, ..OPTIONS });
+    let spaces = engine.spaces.load();
+    let keys: Vec<[u8; 1]> = (0..3).map(|number| [number]).collect();
+    for key in &keys {
+        // As many as one look at a slot shows, so that all of them are candidates.
+        let at = Address { space: 1, slot: 9, key };
+        let put = Some(Parts { head: &[], body: b"value" });
+        engine.submit(&[Op { at, put, tally: Tally { keys: 1, expiring: 0 } }]).unwrap();
+    }
+    // By now the clock stands at 3; whoever is to make room read it after the first write.
+    let stale = engine.context(&spaces[&1], 1);
+    for expected in [&[1, 2][..], &[2]] {
+        assert!(evict_one(&spaces[&1], &mut fastrand::Rng::with_seed(7), stale));
+        let mut left = Vec::new();
+        let mut note = |key: &[u8], _: &[u8]| {
+            left.push(key[0]);
+            true
+        };
+        engine.scan(1, 9, None, 10, &mut note).unwrap();
+        assert_eq!(left, expected, "the oldest goes first");
+    }
+    engine.check();
+}
+
+#[test]
 fn evicting_keeps_count_of_what_expires() {
     let options = SpaceOptions { max_memory: Some(200_000), evict: true, ..OPTIONS };
     let engine = engine(None, options);
@@ -418,4 +444,31 @@ fn the_sweep_goes_on_where_it_was_and_sees_what_comes_meanwhile() {
     while engine.due(1_000, 1_000, &mut note).unwrap() > 0 {}
     let (first, last) = (slot(5_030).0.to_vec(), slot(5_032).0.to_vec());
     assert_eq!(later.range(first..=last).count(), 3, "what came meanwhile is not forgotten");
+}
+
+#[test]
+fn the_sweep_forgets_nothing_where_a_call_ends_with_a_partition() {
+    // From a partition for every slot, where each call ends with one, to a single one.
+    for partitions in [16_384, 8_192, 1_024, 1] {
+        for limit in [0, 1, 2, 3] {
+            let engine = engine(None, SpaceOptions { partitions, ..OPTIONS });
+            engine.open_space(2, SpaceOptions { partitions, ..OPTIONS }).unwrap();
+            let value = timed(100);
+            let mut keys = BTreeSet::new();
+            for (space, slot) in [(1, 14), (1, 15), (1, 16), (1, 17), (1, 16_383), (2, 0)] {
+                let at = Address { space, slot, key: b"key" };
+                let put = Some(Parts { head: &value, body: &[] });
+                engine.submit(&[Op { at, put, tally: Tally { keys: 1, expiring: 1 } }]).unwrap();
+                keys.insert((space, slot));
+            }
+            for now_ms in [100, 60_000] {
+                let mut seen = BTreeSet::new();
+                let mut note = |at: Address<'_>, _: &[u8]| {
+                    seen.insert((at.space, at.slot));
+                };
+                while engine.due(now_ms, limit, &mut note).unwrap() > 0 {}
+                assert_eq!(seen, keys, "{partitions} partitions, {limit} at a time, at {now_ms}");
+            }
+        }
+    }
 }
