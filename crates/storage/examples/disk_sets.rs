@@ -178,7 +178,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                 builder.spawn_scoped(scope, move || load.run(seed).map(|()| std::thread::park()))
             })
             .collect::<Result<_, _>>()?;
-        while load.left.load(Ordering::Relaxed) >= pipeline {
+        while load.left.load(Ordering::Relaxed) >= pipeline
+            && !threads.iter().any(std::thread::ScopedJoinHandle::is_finished)
+        {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         load.engine.sync()?;

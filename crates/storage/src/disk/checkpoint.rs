@@ -50,7 +50,8 @@ impl Core {
         let until = self.log.end();
         let buffer = Arc::clone(&generations.active);
         let sealed = Some(Arc::clone(&buffer));
-        self.generations.store(Arc::new(Generations { active: Arc::default(), sealed }));
+        let kept = generations.kept.clone();
+        self.generations.store(Arc::new(Generations { active: Arc::default(), sealed, kept }));
         drop(gate);
         let _work = self.work.lock();
         self.changed.notify_all();
@@ -78,8 +79,13 @@ impl Core {
     /// # Errors
     /// Where the log can not be cut.
     pub(crate) fn settle_sealed(&self, pending: &Pending) -> Result<(), EngineError> {
-        let active = Arc::clone(&self.generations.load().active);
-        self.generations.store(Arc::new(Generations { active, sealed: None }));
+        let old = self.generations.load_full();
+        let active = Arc::clone(&old.active);
+        let kept = Some(Arc::clone(&pending.buffer));
+        self.generations.store(Arc::new(Generations { active, sealed: None, kept }));
+        self.leaving.lock().extend(old.kept.clone());
+        drop(old);
+        self.free_generations();
         self.stale.lock().leaving = Arc::default();
         self.look_at_size();
         let mut work = self.work.lock();
@@ -87,6 +93,16 @@ impl Core {
         self.changed.notify_all();
         drop(work);
         self.log.cut(pending.until).map_err(log_failed)
+    }
+
+    /// Frees the generations that nobody looks at any more.
+    fn free_generations(&self) {
+        let mut leaving = self.leaving.lock();
+        // No new reader can come, as no generation is found that is not in use.
+        let gone: Vec<_> =
+            leaving.extract_if(.., |buffer| Arc::strong_count(buffer) == 1).collect();
+        drop(leaving);
+        drop(gone);
     }
 }
 

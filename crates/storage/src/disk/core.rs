@@ -6,7 +6,8 @@
 //! Whoever reads loads the generations first and asks the sorted store afterwards: what has left
 //! the former is in the latter.
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Entry};
+use super::hash::hash_of;
 use super::log::{Log, LogError};
 use super::options::Resolved;
 use super::paging::PageMemo;
@@ -21,19 +22,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// The two generations of the write buffer.
+/// The generations of the write buffer.
 #[derive(Debug)]
 pub(crate) struct Generations {
     /// Takes the writes.
     pub(crate) active: Arc<Buffer>,
     /// Being written into the sorted store.
     pub(crate) sealed: Option<Arc<Buffer>>,
+    /// What the last checkpoint wrote, kept so that what was written lately is found without
+    /// the store.
+    pub(crate) kept: Option<Arc<Buffer>>,
 }
 
 impl Generations {
-    /// Both, the newer one first.
+    /// Those that the store does not have, the newer one first.
     pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Arc<Buffer>> {
         std::iter::once(&self.active).chain(self.sealed.as_ref())
+    }
+
+    /// The newest entry under a stored key, and what `visit` makes of it. `None` where only the
+    /// sorted store can know.
+    pub(crate) fn find<R>(
+        &self,
+        slot: u16,
+        key: &[u8],
+        visit: impl FnOnce(&Entry) -> R,
+    ) -> Option<R> {
+        let hash = hash_of(key);
+        let mut visit = Some(visit);
+        self.newest_first().chain(self.kept.as_ref()).find_map(|generation| {
+            generation.read(slot, hash, key, |entry| visit.take().map(|visit| visit(entry)))?
+        })
     }
 }
 
@@ -98,6 +117,9 @@ pub(crate) struct Core {
     /// Shared by submits, exclusive to the exchange of generations.
     pub(crate) gate: RwLock<()>,
     pub(crate) generations: ArcSwap<Generations>,
+    /// Generations that nobody needs, until nobody looks at them any more: to free one takes
+    /// long, and is not for a reader to do.
+    pub(crate) leaving: Mutex<Vec<Arc<Buffer>>>,
     /// Entries of the stored due index that are out of date.
     pub(crate) stale: Mutex<Stale>,
     /// Where the present pass over the due index has come.
@@ -132,7 +154,7 @@ pub(crate) struct Parts {
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
-        let generations = Generations { active: Arc::new(parts.active), sealed: None };
+        let generations = Generations { active: Arc::new(parts.active), sealed: None, kept: None };
         let inline = parts.store.figures().bytes <= parts.options.inline_below_bytes;
         Self {
             options: parts.options,
@@ -142,6 +164,7 @@ impl Core {
             spaces: parts.spaces,
             gate: RwLock::new(()),
             generations: ArcSwap::from_pointee(generations),
+            leaving: Mutex::default(),
             stale: Mutex::default(),
             due_cursor: Mutex::new(None),
             pages: Mutex::default(),

@@ -185,10 +185,11 @@ impl Upkeep for DiskEngine {
         let log = core.log.status();
         let generations = core.generations.load();
         let buffered: usize = generations.newest_first().map(|buffer| buffer.bytes()).sum();
+        let kept = generations.kept.as_ref().map_or(0, |buffer| buffer.bytes());
         drop(generations);
         let broken = core.broken().or(log.poisoned.map(log_failed));
         Status {
-            memory_bytes: buffered as u64 + figures.memory,
+            memory_bytes: (buffered + kept) as u64 + figures.memory,
             disk_bytes: figures.bytes + log.bytes,
             evicted: 0,
             syncs: log.syncs,

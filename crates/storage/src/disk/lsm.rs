@@ -94,14 +94,10 @@ impl Lsm {
             .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(
                 BloomConstructionPolicy::BitsPerKey(10.0),
             )))
-            // A run that a checkpoint wrote is asked by every read of an older key, so its filter
-            // and its index are held whole; such runs are few and of bounded size. Below, filters
-            // and indexes are in small pieces, of which only the top is pinned: what is used
+            // Filters and indexes in small pieces, of which only the top is pinned: what is used
             // stays in the cache, and the cache's bound is the bound.
-            .filter_block_partitioning_policy(PinningPolicy::new([false, true]))
-            .index_block_partitioning_policy(PinningPolicy::new([false, true]))
-            .filter_block_pinning_policy(PinningPolicy::new([true, false]))
-            .index_block_pinning_policy(PinningPolicy::new([true, false]))
+            .filter_block_partitioning_policy(PinningPolicy::all(true))
+            .index_block_partitioning_policy(PinningPolicy::all(true))
             .data_block_compression_policy(CompressionPolicy::new([
                 CompressionType::None,
                 CompressionType::None,

@@ -9,13 +9,15 @@ const MIB: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct DiskOptions {
     /// Bytes of memory the engine may use for cache, buffers, pending writes and its own work.
-    /// A quarter each goes to the cache and to the write buffer (at most 256 MiB), a thirty-second
-    /// (at most 16 MiB) to writes waiting for the log; the rest is room for compaction, filters
-    /// and the allocator. Anything below 16 MiB counts as that.
+    /// A quarter each goes to the cache and to the write buffer (at most 256 MiB), half of the
+    /// latter to what the last checkpoint wrote, which is kept to be read, a thirty-second (at
+    /// most 16 MiB) to writes waiting for the log; the rest is room for compaction, filters and
+    /// the allocator. Anything below 16 MiB counts as that.
     pub memory_limit_bytes: u64,
     /// Bytes of blocks kept in memory, where the quarter is not wanted.
     pub cache_bytes: Option<u64>,
-    /// Bytes of write buffer, both generations together, where the quarter is not wanted.
+    /// Bytes of write buffer, both generations together, where the quarter is not wanted. The
+    /// generation that is kept to be read comes on top of it.
     pub buffer_bytes: Option<u64>,
     /// Bytes that are kept free on the volume: below them puts are refused. `None` for the
     /// greater of 64 MiB and 2 % of the volume, but no more than 1 GiB.
@@ -115,9 +117,9 @@ mod tests {
             let options = DiskOptions { memory_limit_bytes: mib * MIB, ..DiskOptions::default() };
             let resolved = options.resolve(Path::new("."));
             let sum = resolved.cache_bytes
-                + 2 * resolved.generation_bytes as u64
+                + 3 * resolved.generation_bytes as u64
                 + 2 * resolved.pending_bytes as u64;
-            assert!(sum <= mib.max(16) * MIB * 5 / 8, "{mib} MiB: {sum}");
+            assert!(sum <= mib.max(16) * MIB * 11 / 16, "{mib} MiB: {sum}");
             assert!(resolved.generation_bytes as u64 >= MIB);
         }
     }

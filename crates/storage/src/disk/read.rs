@@ -2,7 +2,7 @@
 //!
 //! Holds: no lock of the write buffer is held while the sorted store is asked.
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Entry};
 use super::core::{Core, Generations};
 use super::keys::{self, MAX_KEY, PREFIX, StoreKey};
 use super::paging::position_of;
@@ -28,15 +28,12 @@ impl Core {
             return Ok(Answer::Given(Commit::DONE));
         }
         let key = StoreKey::new(at);
-        let generations = self.generations.load();
-        for generation in generations.newest_first() {
-            let found = generation.read(at.slot, key.as_slice(), |entry| {
-                visit(entry.value.as_deref());
-                entry.commit
-            });
-            if let Some(commit) = found {
-                return Ok(Answer::Given(commit));
-            }
+        let found = self.generations.load().find(at.slot, key.as_slice(), |entry| {
+            visit(entry.record.value());
+            entry.commit
+        });
+        if let Some(commit) = found {
+            return Ok(Answer::Given(commit));
         }
         if patience == Patience::Inline && !self.inline.load(Ordering::Relaxed) {
             return Ok(Answer::Cold);
@@ -47,11 +44,9 @@ impl Core {
 
     /// The newest value under a stored key, copied.
     pub(crate) fn newest(&self, slot: u16, key: &[u8]) -> Result<Option<Box<[u8]>>, EngineError> {
-        let generations = self.generations.load();
-        for generation in generations.newest_first() {
-            if let Some(value) = generation.read(slot, key, |entry| entry.value.clone()) {
-                return Ok(value);
-            }
+        let value = |entry: &Entry| entry.record.value().map(Into::into);
+        if let Some(value) = self.generations.load().find(slot, key, value) {
+            return Ok(value);
         }
         let mut found = None;
         self.store.get(key, &mut |value| found = value.map(Into::into))?;
@@ -81,7 +76,7 @@ impl Core {
         let mut left = limit;
         let mut on = true;
         while on && left > 0 {
-            let slice = self.buffered(slot, &from, &end, left);
+            let slice = self.buffered((space, slot), &from, &end, left);
             let mut merge = Merge { buffered: slice.entries, commit, left, on, visit };
             self.store.range(&from, &slice.until, &mut |key, value| merge.stored(key, value))?;
             merge.rest();
@@ -95,7 +90,7 @@ impl Core {
     }
 
     /// A slice of what the buffer holds from `from` on, the newest entry of each key.
-    fn buffered(&self, slot: u16, from: &[u8], end: &[u8], left: usize) -> Slice {
+    fn buffered(&self, place: (u32, u16), from: &[u8], end: &[u8], left: usize) -> Slice {
         let generations: arc_swap::Guard<_> = self.generations.load();
         let generations: &Generations = &generations;
         let limit = left.saturating_add(1).min(SLICE);
@@ -105,7 +100,7 @@ impl Core {
         let both: [Option<&Buffer>; 2] = [generations.sealed.as_deref(), Some(&generations.active)];
         for generation in both.into_iter().flatten() {
             let mut found = Vec::new();
-            let more = generation.collect(slot, (from, end), (limit, SLICE_BYTES), &mut found);
+            let more = generation.collect(place, (from, end), (limit, SLICE_BYTES), &mut found);
             if more && let Some(last) = found.last() {
                 until = until.min(keys::successor(&last.key));
             }

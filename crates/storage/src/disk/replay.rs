@@ -7,13 +7,14 @@ use super::buffer::{Buffer, Change, NEVER};
 use super::checkpoint::{self, Pending, Surroundings, write_generation};
 use super::core::{Core, Parts, log_failed};
 use super::entry::{self, Logged};
-use super::keys;
+use super::keys::MAX_KEY;
 use super::log::{Log, LogError, LogOptions};
 use super::options::Resolved;
+use super::record::Record;
 use super::sorted::Sorted;
 use super::space::FreeSpace;
-use super::spaces::{SLOTS, Spaces};
-use crate::engine::{Commit, EngineError, Policy};
+use super::spaces::{SLOTS, Space, Spaces};
+use crate::engine::{self, Commit, EngineError, Policy};
 use crate::files::Files;
 use std::path::Path;
 use std::sync::Arc;
@@ -79,10 +80,10 @@ impl Replay<'_> {
             ops += 1;
             match self.change(op) {
                 Some(change) => changes.push(change),
-                None => odd |= op.at.slot >= SLOTS,
+                None => odd |= op.at.slot >= SLOTS || op.at.key.len() > MAX_KEY,
             }
         })
-        .and(if odd { Err("an op on a slot that does not exist") } else { Ok(()) })
+        .and(if odd { Err("an op on a slot or key that can not be") } else { Ok(()) })
         .map_err(|what| LogError::Damaged {
             file: format!("entry at position {position}"),
             offset: 0,
@@ -94,18 +95,17 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn change(&self, op: Logged<'_>) -> Option<Change> {
-        if op.at.slot >= SLOTS || self.policy.is_dead(op.at.space) {
+    fn change(&self, op: Logged<'_>) -> Option<Change<Arc<Space>>> {
+        if op.at.slot >= SLOTS || op.at.key.len() > MAX_KEY || self.policy.is_dead(op.at.space) {
             return None;
         }
         let space = self.spaces.get_or_make(op.at.space)?;
         let due = op.put.and_then(|value| self.policy.due(op.at.space, value));
         Some(Change {
-            key: keys::encode(op.at),
+            record: Record::new(op.at, op.put.map(|body| engine::Parts { head: &[], body })),
             space,
             space_id: op.at.space,
             slot: op.at.slot,
-            value: op.put.map(Into::into),
             due: due.unwrap_or(NEVER),
             tally: op.tally,
         })

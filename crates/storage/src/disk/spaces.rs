@@ -3,7 +3,7 @@
 //! Holds: a retired space never comes back; its number is not used again.
 
 use crate::engine::{Durability, SpaceOptions, Tally};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -107,6 +107,11 @@ impl Spaces {
     /// The space, unless it is unknown or retired.
     pub(crate) fn get(&self, space: u32) -> Option<Arc<Space>> {
         self.known.load().get(&space).cloned()
+    }
+
+    /// All that are known, as they are now.
+    pub(crate) fn known(&self) -> Guard<Arc<BTreeMap<u32, Arc<Space>>>> {
+        self.known.load()
     }
 
     /// Whether the space is known and not retired.

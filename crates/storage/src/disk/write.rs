@@ -5,10 +5,17 @@
 use super::buffer::{Change, NEVER};
 use super::core::{Core, log_failed};
 use super::entry::Heads;
-use super::keys::{self, MAX_KEY, MAX_SPACE};
-use super::spaces::SLOTS;
+use super::keys::{MAX_KEY, MAX_SPACE};
+use super::record::Record;
+use super::spaces::{SLOTS, Space};
 use crate::engine::{Commit, Durability, EngineError, Op};
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Most batches are of one op.
+type Changes<'s> = SmallVec<[Change<&'s Space>; 1]>;
 
 /// How long a batch waits for room in the write buffer before it is refused. A checkpoint that
 /// goes on at all makes room sooner.
@@ -20,7 +27,8 @@ impl Core {
         if ops.is_empty() {
             return Ok(Commit::DONE);
         }
-        let (changes, durability) = self.changes(ops)?;
+        let known = self.spaces.known();
+        let (changes, durability) = self.changes(&known, ops)?;
         if let Some(error) = self.broken() {
             return Err(error);
         }
@@ -47,29 +55,27 @@ impl Core {
     }
 
     /// The ops with their spaces found and their bytes owned, and what the batch waits for.
-    fn changes(&self, ops: &[Op<'_>]) -> Result<(Vec<Change>, Durability), EngineError> {
+    fn changes<'s>(
+        &self,
+        known: &'s BTreeMap<u32, Arc<Space>>,
+        ops: &[Op<'_>],
+    ) -> Result<(Changes<'s>, Durability), EngineError> {
         let mut durability = None;
-        let mut changes = Vec::with_capacity(ops.len());
+        let mut changes = Changes::with_capacity(ops.len());
         for op in ops {
-            let space = self.spaces.get(op.at.space).filter(|space| space.is_open());
+            let space = known.get(&op.at.space).filter(|space| space.is_open());
             let space = space.ok_or(EngineError::NoSpace(op.at.space))?;
             if op.at.slot >= SLOTS || op.at.space > MAX_SPACE || op.at.key.len() > MAX_KEY {
                 return Err(EngineError::Io("an address out of bounds".into()));
             }
             durability = Some(stricter(durability, space.durability()));
-            let value = op.put.map(|put| {
-                let mut value = Vec::with_capacity(put.len());
-                value.extend_from_slice(put.head);
-                value.extend_from_slice(put.body);
-                value.into_boxed_slice()
-            });
-            let due = value.as_ref().and_then(|value| self.policy.due(op.at.space, value));
+            let record = Record::new(op.at, op.put);
+            let due = record.value().and_then(|value| self.policy.due(op.at.space, value));
             changes.push(Change {
-                key: keys::encode(op.at),
-                space,
+                record,
+                space: space.as_ref(),
                 space_id: op.at.space,
                 slot: op.at.slot,
-                value,
                 due: due.unwrap_or(NEVER),
                 tally: op.tally,
             });

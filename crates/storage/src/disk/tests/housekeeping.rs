@@ -36,7 +36,7 @@ fn what_is_due_is_offered_from_buffer_and_store_and_its_entries_go() {
     rig.put(1, 0, &50_u16.to_be_bytes(), &due_at(5_000), 0);
     rig.put(1, 1, &51_u16.to_be_bytes(), b"for ever", 0);
     rig.put(1, 2, &52_u16.to_be_bytes(), b"for ever", 0);
-    rig.put(1, 2, &52_u16.to_be_bytes(), &due_at(1_052), 0);
+    rig.settle(rig.put(1, 2, &52_u16.to_be_bytes(), &due_at(1_052), 0));
     assert_eq!(rig.due(1_052), [(1, 2, 52_u16.to_be_bytes().to_vec())]);
     rig.restart();
     assert_eq!(rig.due(1_052), [(1, 2, 52_u16.to_be_bytes().to_vec())]);

@@ -1,5 +1,6 @@
 //! Tests of the disk engine as a whole, on real files.
 
+mod buffer;
 mod conformance;
 mod crashes;
 mod failures;
