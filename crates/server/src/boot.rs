@@ -1,6 +1,6 @@
 //! Starting and stopping a server: node, listeners, threads, and back.
 //!
-//! Holds: the order of the start is descriptors, node, sockets, threads; whatever fails undoes
+//! Holds: the order of the start is descriptors, sockets, node, threads; whatever fails undoes
 //! what came before it. The stop is its reverse: no new connections, running requests finish
 //! within their grace, connections end, the node syncs and closes. A server that stopped this
 //! way has lost nothing and starts without replaying.

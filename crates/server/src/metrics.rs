@@ -4,6 +4,7 @@
 //! grow with what is stored, only with the keyspaces.
 
 use crate::connection::Shared;
+use crate::resp::figures::resident_bytes;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -127,6 +128,7 @@ struct Snapshot {
 impl Snapshot {
     fn take(shared: &Shared) -> Self {
         let stats = shared.node.stats();
+        let traffic = shared.counters.sum();
         Self {
             status: shared.node.status(),
             keyspaces: shared.node.list(),
@@ -134,9 +136,9 @@ impl Snapshot {
             connections: shared.registry.count() as u64,
             accepted: shared.registry.accepted(),
             refused_connections: shared.registry.refused(),
-            commands: shared.commands.load(Ordering::Relaxed),
-            bytes_in: shared.bytes_in.load(Ordering::Relaxed),
-            bytes_out: shared.bytes_out.load(Ordering::Relaxed),
+            commands: traffic.commands,
+            bytes_in: traffic.bytes_in,
+            bytes_out: traffic.bytes_out,
             waiting_output: shared.output.used(),
             unfinished_input: shared.input.used(),
             hits: stats.hits.load(Ordering::Relaxed),
@@ -191,14 +193,6 @@ pub fn render(shared: &Shared) -> String {
         tracing::error!(%error, "the metrics could not be written");
     }
     text
-}
-
-/// Resident memory of this process in bytes, 0 where the system does not say.
-fn resident_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());
-    pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
 #[cfg(test)]

@@ -6,13 +6,15 @@
 //! Does not know: how connections come in (the listener's), or what requests mean.
 
 mod budget;
+mod counters;
 mod pace;
 pub mod registry;
 mod resp;
 mod serve;
 mod wire;
 
-pub(crate) use budget::{Budget, Charge, UNCHARGED_BYTES};
+pub(crate) use budget::{Bounds, Budget, Charge, UNCHARGED_BYTES};
+pub use counters::{Counters, Traffic};
 pub(crate) use pace::Pace;
 pub use registry::{Client, Protocol, Registry, Shown};
 pub(crate) use serve::{Served, resume, serve};
@@ -24,7 +26,7 @@ use crate::resp::figures::Figures;
 use shoal_node::Node;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// What all connections of a server share. A session gets it at its creation.
@@ -39,19 +41,17 @@ pub struct Shared {
     pub addresses: Vec<ListenAddress>,
     /// When the server started.
     pub started: Instant,
-    /// Commands executed by the Redis protocol and requests answered over HTTP; added to once
-    /// per run of a connection.
-    pub commands: AtomicU64,
-    /// Bytes read from clients.
-    pub bytes_in: AtomicU64,
-    /// Bytes sent to clients.
-    pub bytes_out: AtomicU64,
+    /// What was executed, read and sent.
+    pub counters: Counters,
     /// What INFO tells of the process.
     pub(crate) figures: Figures,
     /// What replies may wait in the whole server.
     pub(crate) output: Arc<Budget>,
-    /// What unfinished long requests may take in the whole server.
+    /// What unfinished long requests, queued commands and watched keys may take in the whole
+    /// server.
     pub(crate) input: Arc<Budget>,
+    /// The longest reply to one command, in bytes.
+    pub(crate) reply_limit: usize,
     pub(crate) stopping: AtomicBool,
 }
 
@@ -59,18 +59,18 @@ impl Shared {
     /// What the connections of a server at `addresses` share.
     #[must_use]
     pub fn new(node: Arc<Node>, config: Arc<Resolved>, addresses: Vec<ListenAddress>) -> Self {
+        let bounds = Bounds::of(&config);
         Self {
             node,
             config,
             registry: Arc::default(),
             addresses,
             started: Instant::now(),
-            commands: AtomicU64::new(0),
-            bytes_in: AtomicU64::new(0),
-            bytes_out: AtomicU64::new(0),
+            counters: Counters::default(),
             figures: Figures::default(),
-            output: Arc::new(Budget::new(budget::MAX_OUTPUT_BYTES)),
-            input: Arc::new(Budget::new(budget::MAX_INPUT_BYTES)),
+            output: Arc::new(Budget::new(bounds.output)),
+            input: Arc::new(Budget::new(bounds.input)),
+            reply_limit: bounds.reply,
             stopping: AtomicBool::new(false),
         }
     }

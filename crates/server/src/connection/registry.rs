@@ -5,7 +5,9 @@
 //!
 //! Does not know: the protocol. CLIENT LIST and INFO format what stands here.
 
+use crate::resp::figures::unix_time_ms;
 use parking_lot::Mutex;
+use shoal_core::version::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -57,8 +59,8 @@ pub struct Shown {
     pub output_bytes: usize,
     /// Commands executed.
     pub commands: u64,
-    /// When it last executed something.
-    pub last_active: Instant,
+    /// When it last executed something, in milliseconds since the Unix epoch.
+    pub last_active_ms: Millis,
 }
 
 /// One connection.
@@ -160,7 +162,7 @@ impl Registry {
                 input_capacity: 0,
                 output_bytes: 0,
                 commands: 0,
-                last_active: now,
+                last_active_ms: unix_time_ms(),
             }),
             killed: AtomicBool::new(false),
             waker: Mutex::new(None),

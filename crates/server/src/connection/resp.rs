@@ -13,7 +13,6 @@ use crate::listener::Departures;
 use crate::resp::{Run, Session};
 use shoal_storage::{Commit, Patience};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Room for a usual turn's requests, and what an idle connection keeps.
@@ -82,7 +81,7 @@ where
                 if pending < pending_before || pending == 0 {
                     pace.reset();
                 }
-                make_room(&mut session.input);
+                make_room(&mut session.input, wire.shared.config.max_command);
                 if wire.shared.input.recharge(&mut held, session.input.capacity()).is_err() {
                     return Talk::Ended(End::TooMuchInput);
                 }
@@ -122,9 +121,7 @@ async fn answer<S>(session: &mut Session, wire: &mut Wire<S>, came: usize) -> Re
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    if came > 0 {
-        wire.shared.bytes_in.fetch_add(came as u64, Ordering::Relaxed);
-    }
+    wire.shared.counters.add_bytes_in(came as u64);
     if session.output.is_empty() {
         return Ok(());
     }
@@ -141,19 +138,48 @@ where
         }
     }
     wire.write_all(&session.output).await?;
-    wire.shared.bytes_out.fetch_add(session.output.len() as u64, Ordering::Relaxed);
+    wire.shared.counters.add_bytes_out(session.output.len() as u64);
     session.sent();
     Ok(())
 }
 
-/// Leaves room for the next read: little where little comes, much within a long request.
-fn make_room(input: &mut Vec<u8>) {
+/// Leaves room for the next read: little where little comes, much within a long request, which
+/// has `longest` bytes at most.
+fn make_room(input: &mut Vec<u8>, longest: usize) {
     if input.is_empty() && input.capacity() > 4 * SMALL_BUFFER {
         *input = Vec::with_capacity(SMALL_BUFFER);
     }
     let spare = input.capacity() - input.len();
     if spare < SMALL_BUFFER / 2 {
-        // Doubling keeps the cost of moving a long request's bytes proportional to its length.
-        input.reserve(input.len().clamp(SMALL_BUFFER, LARGE_READ));
+        // Doubling keeps the cost of moving a long request's bytes proportional to its length;
+        // beyond what a request may have it would only take memory.
+        let least = input.len() + input.len().clamp(SMALL_BUFFER, LARGE_READ);
+        let doubled = (2 * input.capacity()).min(longest);
+        input.reserve_exact(doubled.max(least) - input.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_grows_by_doubling_up_to_the_longest_request() {
+        let longest = 5 << 20;
+        let mut input = Vec::new();
+        let mut moves = 0;
+        while input.len() < longest {
+            let before = input.capacity();
+            make_room(&mut input, longest);
+            moves += usize::from(input.capacity() > before);
+            let spare = input.capacity() - input.len();
+            assert!(spare >= SMALL_BUFFER / 2);
+            input.resize(input.len() + spare.min(LARGE_READ), b'x');
+        }
+        assert!(input.capacity() <= longest + 2 * LARGE_READ, "{}", input.capacity());
+        assert!(moves < 20, "{moves}");
+        input.clear();
+        make_room(&mut input, longest);
+        assert_eq!(input.capacity(), SMALL_BUFFER);
     }
 }

@@ -167,8 +167,8 @@ async fn a_client_that_reads_nothing_is_cut_and_holds_little() {
 async fn output_over_the_server_s_bound_ends_the_connection_that_asks_for_it() {
     local(async {
         let host = Host::start();
-        let _others =
-            host.shared.output.charge(usize::try_from(budget::MAX_OUTPUT_BYTES).expect("64 bits"));
+        let all = Bounds::of(&host.shared.config).output;
+        let _others = host.shared.output.charge(usize::try_from(all).expect("64 bits"));
         let (mut stream, task) = host.connect(64);
         stream
             .write_all(b"*2\r\n$4\r\nECHO\r\n$30\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n")
@@ -181,6 +181,55 @@ async fn output_over_the_server_s_bound_ends_the_connection_that_asks_for_it() {
                 .await;
         }
         timeout(Duration::from_secs(5), task).await.expect("at once").expect("no panic");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_exec_and_what_is_watched_counts_as_input() {
+    local(async {
+        let host = Host::start();
+        let (mut stream, task) = host.connect(1 << 16);
+        let value = "v".repeat(1_000);
+        let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\n{value}\r\n");
+        let watch = |n: usize| format!("*2\r\n$5\r\nWATCH\r\n$1003\r\n{value}{n:03}\r\n");
+        let all = Bounds::of(&host.shared.config).input;
+        let others = host.shared.input.charge(usize::try_from(all).expect("64 bits"));
+        let others = others.expect("nobody else is there");
+
+        ask(&mut stream, b"MULTI\r\n", b"+OK\r\n").await;
+        // 1,188 bytes each, of which 64 KiB are free.
+        for _ in 0..55 {
+            ask(&mut stream, set.as_bytes(), b"+QUEUED\r\n").await;
+        }
+        let full = b"-OOM too many commands wait for EXEC in the whole server\r\n";
+        ask(&mut stream, set.as_bytes(), full).await;
+        ask(&mut stream, set.as_bytes(), b"+QUEUED\r\n").await;
+        let aborted = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
+        ask(&mut stream, b"EXEC\r\n", aborted).await;
+        ask(&mut stream, b"EXISTS k\r\n", b":0\r\n").await;
+
+        // 2,262 bytes each.
+        let few = 28;
+        for n in 0..few {
+            ask(&mut stream, watch(n).as_bytes(), b"+OK\r\n").await;
+        }
+        let full = b"-OOM too many keys are watched in the whole server\r\n";
+        ask(&mut stream, watch(few).as_bytes(), full).await;
+        ask(&mut stream, watch(0).as_bytes(), b"+OK\r\n").await;
+
+        drop(others);
+        ask(&mut stream, watch(few).as_bytes(), b"+OK\r\n").await;
+        ask(&mut stream, b"MULTI\r\n", b"+OK\r\n").await;
+        for _ in 0..100 {
+            ask(&mut stream, set.as_bytes(), b"+QUEUED\r\n").await;
+        }
+        assert_eq!(host.shared.input.used() % UNCHARGED_BYTES as u64, 0, "in steps");
+        assert!(host.shared.input.used() > 2 * UNCHARGED_BYTES as u64, "both are charged");
+        ask(&mut stream, b"DISCARD\r\n", b"+OK\r\n").await;
+        assert_eq!(host.shared.input.used(), 0);
+        drop(stream);
+        task.await.expect("no panic");
     })
     .await;
 }

@@ -7,13 +7,12 @@
 
 use super::screen::Screen;
 use crate::config::Resolved;
-use crate::connection::{Client, LINGER, LINGER_BYTES, LINGER_READ, Pace};
+use crate::connection::{Client, LINGER, LINGER_BYTES, LINGER_READ, Pace, Shared};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -99,19 +98,7 @@ pub(crate) struct Metered<S> {
     drained: usize,
     bytes_in: u64,
     bytes_out: u64,
-    totals: Totals,
-}
-
-/// Where the bytes of all connections are added up.
-#[derive(Clone)]
-pub(crate) struct Totals(pub(crate) Arc<crate::connection::Shared>);
-
-impl Totals {
-    fn add(counter: &AtomicU64, bytes: u64) {
-        if bytes > 0 {
-            counter.fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
+    shared: Arc<Shared>,
 }
 
 impl<S> Metered<S> {
@@ -119,10 +106,10 @@ impl<S> Metered<S> {
         inner: S,
         meter: Rc<Meter>,
         client: Arc<Client>,
-        totals: Totals,
+        shared: Arc<Shared>,
         is_h2: bool,
     ) -> Self {
-        let config = Arc::clone(&totals.0.config);
+        let config = Arc::clone(&shared.config);
         Self {
             inner,
             meter,
@@ -135,7 +122,7 @@ impl<S> Metered<S> {
             drained: 0,
             bytes_in: 0,
             bytes_out: 0,
-            totals,
+            shared,
         }
     }
 
@@ -199,8 +186,8 @@ impl<S> Metered<S> {
 
 impl<S> Drop for Metered<S> {
     fn drop(&mut self) {
-        Totals::add(&self.totals.0.bytes_in, self.bytes_in);
-        Totals::add(&self.totals.0.bytes_out, self.bytes_out);
+        self.shared.counters.add_bytes_in(self.bytes_in);
+        self.shared.counters.add_bytes_out(self.bytes_out);
     }
 }
 

@@ -24,10 +24,12 @@ mod scan;
 mod screen;
 mod system;
 
+pub(crate) use body::MAX_JSON;
 pub use routes::{BodyKind, Parameter, Place, ROUTES, Route};
 
 use crate::connection::registry::Entry;
 use crate::connection::{End, Shared};
+use crate::resp::figures::unix_time_ms;
 use bytes::Bytes;
 use conditions::Conditions;
 use http_body_util::Full;
@@ -39,7 +41,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use meter::{Meter, Metered, Totals};
+use meter::{Meter, Metered};
 use query::Query;
 use reply::Reply;
 use routes::{Captures, Handler, Miss};
@@ -49,9 +51,8 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The longest head of a request: a key of 16,384 bytes, each percent-encoded, and headers.
@@ -100,8 +101,8 @@ where
 {
     let meter = Meter::new(&shared.config);
     let client = Arc::clone(&entry.client);
-    let totals = Totals(Arc::clone(&shared));
-    let io = Metered::new(stream, Rc::clone(&meter), Arc::clone(&client), totals, is_h2);
+    let (watch, watched) = (Rc::clone(&meter), Arc::clone(&client));
+    let io = Metered::new(stream, watch, watched, Arc::clone(&shared), is_h2);
     let context = Rc::new(Context { shared: Arc::clone(&shared), entry, meter, loopback_tcp });
     let service = service_fn(move |request| {
         let context = Rc::clone(&context);
@@ -195,11 +196,11 @@ async fn answer(context: &Rc<Context>, request: Request<Incoming>) -> Response<F
         Reply::refusal(&refusal)
     });
     let shared = &context.shared;
-    shared.commands.fetch_add(1, Ordering::Relaxed);
+    shared.counters.add_commands(1);
     context.entry.client.update(|shown| {
         shown.commands += 1;
         shown.command = "http";
-        shown.last_active = Instant::now();
+        shown.last_active_ms = unix_time_ms();
     });
     let asked_to_close = head.version == Version::HTTP_10 && !head.headers.contains_key(CONNECTION);
     let last = head.version != Version::HTTP_2
@@ -223,7 +224,7 @@ async fn handle(context: &Context, head: &Parts, body: Incoming) -> Result<Reply
     let (limit, too_long) = match route.body {
         BodyKind::None => (0, Code::BadRequest),
         BodyKind::Value => (shared.config.max_value, Code::ValueTooLarge),
-        BodyKind::Json => (body::MAX_JSON, Code::TooLarge),
+        BodyKind::Json => (MAX_JSON, Code::TooLarge),
     };
     let (body, _charge) = match route.body {
         // What a GET carries means nothing; hyper skips it.

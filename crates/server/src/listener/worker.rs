@@ -4,8 +4,8 @@
 //! only between two requests, when [`super::balance`] advises it. A panic ends the connection it
 //! happened in and is logged; the thread goes on.
 
-use super::balance::{self, Machine, Share};
 use super::Accepted;
+use super::balance::{self, Machine, Move, Share};
 use crate::connection::registry::Entry;
 use crate::connection::{self, Served, Shared};
 use crate::resp::Session;
@@ -68,6 +68,21 @@ impl Departures {
     fn ask(&self, count: usize, to: usize) {
         self.to.store(to, Ordering::Relaxed);
         self.count.store(count, Ordering::Relaxed);
+    }
+
+    /// What was not followed so far no longer holds.
+    fn withdraw(&self) {
+        self.count.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Tells the threads what they are to do: what the last interval advises, and nothing else.
+fn tell<'a>(threads: impl Iterator<Item = &'a Departures>, advice: Option<Move>) {
+    for (index, departures) in threads.enumerate() {
+        match advice {
+            Some(step) if step.from == index => departures.ask(step.count, step.to),
+            _ => departures.withdraw(),
+        }
     }
 }
 
@@ -191,10 +206,11 @@ impl Workers {
                 _ => 1_000,
             };
             let shares: Vec<Share> = self.workers.iter().map(Worker::share).collect();
-            if let Some(step) = balance::advise(&shares, idle) {
+            let advice = balance::advise(&shares, idle);
+            if let Some(step) = advice {
                 tracing::debug!(?step, ?shares, idle, "connections change threads");
-                self.workers[step.from].departures.ask(step.count, step.to);
             }
+            tell(self.workers.iter().map(|worker| &*worker.departures), advice);
             before = now;
         }
     }
@@ -280,5 +296,21 @@ fn note(ended: &Result<(), JoinError>) {
         && error.is_panic()
     {
         tracing::error!(%error, "a connection's task panicked; the connection was closed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_holds_until_the_next_look() {
+        let threads = [Departures::default(), Departures::default()];
+        tell(threads.iter(), Some(Move { from: 0, to: 1, count: 2 }));
+        assert_eq!([threads[0].next(), threads[1].next()], [Some(1), None]);
+        tell(threads.iter(), None);
+        assert_eq!(threads[0].next(), None, "it was withdrawn before it was followed");
+        tell(threads.iter(), Some(Move { from: 1, to: 0, count: 1 }));
+        assert_eq!([threads[1].next(), threads[1].next()], [Some(0), None]);
     }
 }

@@ -33,10 +33,14 @@ pub fn all(reply: &mut Reply<'_>) {
     }
 }
 
-/// COMMAND INFO with these names, of which there is at least one.
+/// COMMAND INFO with these names, of which there is at least one. Breaks off once the reply is
+/// too long.
 pub fn named(names: Words<'_>, reply: &mut Reply<'_>) {
     reply.array(names.len());
     for name in names.iter() {
+        if reply.is_too_long() {
+            return;
+        }
         match table::find_full(name) {
             Some(command) => info(command, reply),
             None => reply.null(),

@@ -7,7 +7,8 @@ use super::table::{self, COMMANDS};
 use super::words::Words;
 use std::fmt::Write as _;
 
-/// COMMAND DOCS; without names, of all commands. Names that are not there are passed over.
+/// COMMAND DOCS; without names, of all commands. Names that are not there are passed over. Breaks
+/// off once the reply is too long.
 pub fn docs(names: Words<'_>, reply: &mut Reply<'_>) {
     if names.is_empty() {
         reply.map(COMMANDS.len());
@@ -18,7 +19,12 @@ pub fn docs(names: Words<'_>, reply: &mut Reply<'_>) {
     }
     let found = || names.iter().filter_map(table::find_full);
     reply.map(found().count());
-    found().for_each(|command| named(command, reply));
+    for command in found() {
+        if reply.is_too_long() {
+            return;
+        }
+        named(command, reply);
+    }
 }
 
 /// HELP of a command with subcommands: how each is called and what it does.

@@ -3,6 +3,7 @@
 //! Holds: figures come from the system when they are asked for; nothing runs in between.
 
 use parking_lot::Mutex;
+use shoal_core::version::Millis;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -122,7 +123,12 @@ pub(crate) fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Bytes of the process that are in memory.
+/// The same in milliseconds.
+pub(crate) fn unix_time_ms() -> Millis {
+    Millis::try_from(unix_time().as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// Bytes of the process that are in memory, 0 where the system does not say.
 pub(crate) fn resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());

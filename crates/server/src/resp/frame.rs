@@ -26,10 +26,6 @@ pub const MAX_WORDS: u32 = 1_048_576;
 pub const DEFAULT_MAX_BULK_BYTES: u32 = 8 * 1024 * 1024;
 /// The longest command, in bytes, unless configured.
 pub const DEFAULT_MAX_COMMAND_BYTES: u32 = 64 * 1024 * 1024;
-/// How many words a client that has yet to authenticate may send, as in Redis.
-const UNAUTHENTICATED_WORDS: u32 = 10;
-/// How long its words may be, in bytes, as in Redis.
-const UNAUTHENTICATED_BULK_BYTES: u32 = 16_384;
 /// Room for this many words is kept between commands; what a rare giant took is given back.
 const KEPT_WORDS: usize = 1024;
 /// Room for this many unquoted bytes of inline lines is kept between commands.
@@ -44,8 +40,6 @@ pub struct Limits {
     pub words: u32,
     /// The longest command with its headers, in bytes.
     pub command_bytes: u32,
-    /// Whether the client has yet to authenticate: at most 10 words of at most 16 KiB.
-    pub unauthenticated: bool,
 }
 
 impl Default for Limits {
@@ -54,7 +48,6 @@ impl Default for Limits {
             bulk_bytes: DEFAULT_MAX_BULK_BYTES,
             words: MAX_WORDS,
             command_bytes: DEFAULT_MAX_COMMAND_BYTES,
-            unauthenticated: false,
         }
     }
 }
@@ -104,12 +97,6 @@ pub enum ProtocolError {
     /// Something other than a bulk string stands in the array.
     #[error("ERR Protocol error: expected '$', got '{}'", printable(*.0))]
     NotBulk(u8),
-    /// Too many words before authentication.
-    #[error("ERR Protocol error: unauthenticated multibulk length")]
-    UnauthenticatedCount,
-    /// A word too long before authentication.
-    #[error("ERR Protocol error: unauthenticated bulk length")]
-    UnauthenticatedLength,
     /// The command as a whole is longer than the limit.
     #[error("ERR Protocol error: too big request")]
     LongCommand,
@@ -181,23 +168,6 @@ impl Parser {
             unquoted: Vec::new(),
             inline: false,
         }
-    }
-
-    /// What the connection may send from here on.
-    pub const fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
-    }
-
-    /// What the connection may send.
-    #[must_use]
-    pub const fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    /// Whether a command has begun and is not whole: the connection may not idle here for long.
-    #[must_use]
-    pub const fn is_partial(&self) -> bool {
-        !matches!(self.stage, Stage::Start)
     }
 
     /// The command that the last call of `next` found in `buf`, its name first.
@@ -315,9 +285,6 @@ impl Parser {
         let count = number.ok_or(ProtocolError::BadCount)?.max(0);
         match u32::try_from(count) {
             Ok(count) if count > self.limits.words => Err(ProtocolError::BadCount),
-            Ok(count) if self.limits.unauthenticated && count > UNAUTHENTICATED_WORDS => {
-                Err(ProtocolError::UnauthenticatedCount)
-            }
             Ok(value) => Ok(Line::Number { value, next }),
             Err(_) => Err(ProtocolError::BadCount),
         }
@@ -337,9 +304,7 @@ impl Parser {
         let length = number.and_then(|number| u32::try_from(number).ok());
         match length {
             Some(value) if value <= self.limits.bulk_bytes => {
-                if self.limits.unauthenticated && value > UNAUTHENTICATED_BULK_BYTES {
-                    Err(ProtocolError::UnauthenticatedLength)
-                } else if next + value as usize + 2 > self.limits.command_bytes as usize {
+                if next + value as usize + 2 > self.limits.command_bytes as usize {
                     Err(ProtocolError::LongCommand)
                 } else {
                     Ok(Line::Number { value, next })

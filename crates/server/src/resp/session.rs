@@ -14,11 +14,10 @@ use super::state::{Replies, State, Watching};
 use super::table::{self, Command, Flag, Id, Unresolved};
 use super::words::Words;
 use crate::connection::{Client, Shared};
+use shoal_core::version::Millis;
 use shoal_node::{Access, Halt, Node, Refusal};
 use shoal_storage::{Commit, Patience};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// Commands that one run executes at most, so that one connection does not hold its thread.
 const COMMANDS_PER_RUN: u64 = 1_024;
@@ -113,18 +112,20 @@ impl Session {
                 }
             }
         };
+        // The run's own time will do, and costs nothing.
+        let now = access.now();
         drop(access);
         self.trim(run);
-        self.show(self.state.commands - first);
+        self.show(self.state.commands - first, now);
         run
     }
 
     /// Brings up to date what CLIENT LIST shows.
-    fn show(&self, executed: u64) {
+    fn show(&self, executed: u64, now: Millis) {
         if executed == 0 {
             return;
         }
-        self.shared.commands.fetch_add(executed, Ordering::Relaxed);
+        self.shared.counters.add_commands(executed);
         let state = &self.state;
         self.client.update(|shown| {
             shown.command = state.last_command;
@@ -134,7 +135,7 @@ impl Session {
             shown.input_bytes = self.input.len();
             shown.input_capacity = self.input.capacity();
             shown.output_bytes = self.output.len();
-            shown.last_active = Instant::now();
+            shown.last_active_ms = now;
         });
     }
 
@@ -146,7 +147,7 @@ impl Session {
         let protocol = self.state.protocol;
         let mut context = Context {
             access,
-            reply: Reply::new(&mut self.output, protocol),
+            reply: Reply::new(&mut self.output, protocol).within(self.shared.reply_limit),
             client: &mut self.state,
             shared: &self.shared,
             patience,
@@ -276,7 +277,7 @@ fn run_command(context: &mut Context<'_, '_>, words: Words<'_>) -> Result<(), Fa
             return Err(Fail::text("ERR Command not allowed inside a transaction"));
         }
         if !runs_inside_multi(command) {
-            return commands::enqueue(queue, command, words, &mut context.reply);
+            return commands::enqueue(queue, command, words, context.shared, &mut context.reply);
         }
     }
     commands::dispatch(context, command, words)

@@ -5,14 +5,26 @@
 
 use super::reply::Protocol;
 use super::table::Command;
-use super::words::OwnedWords;
+use super::words::{OwnedWords, Span, Words};
+use crate::connection::{Budget, Charge, UNCHARGED_BYTES};
 use shoal_node::{Target, Watched};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Commands that wait for EXEC at most.
 pub(crate) const MAX_QUEUED: usize = 1_048_576;
 /// Bytes of commands that wait for EXEC at most.
 pub(crate) const MAX_QUEUED_BYTES: usize = 64 << 20;
+
+/// What a queued command takes beyond its words' bytes, in bytes, about: its place in the queue,
+/// which grows by doubling, and what two allocations cost.
+const AROUND_A_COMMAND: usize = 160;
+/// What a word takes beyond its bytes.
+const AROUND_A_WORD: usize = size_of::<Span>();
+/// What a watched key takes beyond its bytes, which are there twice, in bytes, about.
+const AROUND_A_WATCHED_KEY: usize = 256;
+/// Memory is charged in steps of this many bytes, so that it is not done for every command.
+const CHARGE_STEP: usize = UNCHARGED_BYTES;
 
 /// Keys that one connection watches at most.
 pub(crate) const MAX_WATCHED: usize = 1_048_576;
@@ -58,9 +70,57 @@ pub(crate) struct Queue {
     /// The commands and their words.
     pub(crate) commands: Vec<(&'static Command, OwnedWords)>,
     /// Bytes of their words.
-    pub(crate) bytes: usize,
+    bytes: usize,
+    /// Bytes that they take in all, about.
+    charged: usize,
     /// One of them was refused: EXEC will be too.
     pub(crate) broken: bool,
+    /// What they take of the server's memory for input.
+    held: Option<Charge>,
+}
+
+impl Queue {
+    /// Adds a command. In a queue that is broken already nothing more is kept.
+    ///
+    /// # Errors
+    /// The queue would be too large, or memory has no room for it: it is broken and empty.
+    pub(crate) fn push(
+        &mut self,
+        command: &'static Command,
+        words: Words<'_>,
+        memory: &Arc<Budget>,
+    ) -> Result<(), NoRoom> {
+        if self.broken {
+            return Ok(());
+        }
+        self.bytes += words.bytes();
+        let refused = if self.commands.len() >= MAX_QUEUED || self.bytes > MAX_QUEUED_BYTES {
+            Some(NoRoom::TooLarge)
+        } else {
+            self.charged += AROUND_A_COMMAND + words.bytes() + words.len() * AROUND_A_WORD;
+            charge(memory, &mut self.held, self.charged).err()
+        };
+        if let Some(refused) = refused {
+            *self = Self { broken: true, ..Self::default() };
+            return Err(refused);
+        }
+        self.commands.push((command, words.into()));
+        Ok(())
+    }
+}
+
+/// Why there is no room in a queue or a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// It has the size that a connection's may have.
+    TooLarge,
+    /// All connections together hold as much as they may.
+    MemoryFull,
+}
+
+fn charge(memory: &Arc<Budget>, held: &mut Option<Charge>, bytes: usize) -> Result<(), NoRoom> {
+    let bytes = bytes.next_multiple_of(CHARGE_STEP);
+    memory.recharge(held, bytes).map_err(|_| NoRoom::MemoryFull)
 }
 
 /// What WATCH watches.
@@ -72,6 +132,8 @@ pub(crate) struct Watching {
     names: HashSet<(Target, Vec<u8>)>,
     /// Bytes of the keys.
     bytes: usize,
+    /// What they take of the server's memory for input.
+    held: Option<Charge>,
 }
 
 impl Watching {
@@ -80,21 +142,29 @@ impl Watching {
         !self.names.is_empty() && self.names.contains(&(target.clone(), key.to_vec()))
     }
 
-    /// Whether `seen` may be watched too.
-    pub(crate) fn has_room_for(&self, seen: &[Watched]) -> bool {
-        let bytes: usize = seen.iter().map(|watched| watched.key.len()).sum();
-        self.keys.len() + seen.len() <= MAX_WATCHED && self.bytes + bytes <= MAX_WATCHED_BYTES
-    }
-
     /// Watches what was `seen`, but for keys that were looked at before: watching again must not
     /// hide what happened in between.
-    pub(crate) fn extend(&mut self, seen: Vec<Watched>) {
+    ///
+    /// # Errors
+    /// There would be too many, or memory has no room for them: none of them is watched.
+    pub(crate) fn extend(
+        &mut self,
+        seen: Vec<Watched>,
+        memory: &Arc<Budget>,
+    ) -> Result<(), NoRoom> {
+        let keys = self.keys.len() + seen.len();
+        let bytes = self.bytes + seen.iter().map(|watched| watched.key.len()).sum::<usize>();
+        if keys > MAX_WATCHED || bytes > MAX_WATCHED_BYTES {
+            return Err(NoRoom::TooLarge);
+        }
+        charge(memory, &mut self.held, 2 * bytes + keys * AROUND_A_WATCHED_KEY)?;
         for watched in seen {
             if self.names.insert((watched.target.clone(), watched.key.clone())) {
                 self.bytes += watched.key.len();
                 self.keys.push(watched);
             }
         }
+        Ok(())
     }
 }
 

@@ -132,7 +132,11 @@ impl OwnedWords {
 
 impl From<Words<'_>> for OwnedWords {
     fn from(words: Words<'_>) -> Self {
-        words.iter().collect()
+        // No more than is needed: it may be kept for long.
+        let bytes = Vec::with_capacity(words.bytes());
+        let mut owned = Self { bytes, spans: Vec::with_capacity(words.len()) };
+        words.iter().for_each(|word| owned.push(word));
+        owned
     }
 }
 

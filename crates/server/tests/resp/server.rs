@@ -85,6 +85,8 @@ fn settings_are_told_by_name_and_pattern() {
     ] {
         assert!(client.ask(&format!("CONFIG GET {name}")).starts_with("*2 "), "{name}");
     }
+    client.expect(&[("CONFIG GET maxclients", "*2 $10 maxclients $4 9000")]);
+    assert!(client.ask("INFO clients").contains("maxclients:9000 "));
     client.ask("HELLO 3");
     client.expect(&[("CONFIG GET save", "%1 $4 save $0")]);
 }

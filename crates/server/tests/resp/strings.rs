@@ -1,6 +1,6 @@
 //! Commands on strings: replies of both versions, errors, and edges.
 
-use crate::support::both;
+use crate::support::{Host, both, encode, request};
 
 const NOT_INTEGER: &str = "-ERR value is not an integer or out of range";
 const SYNTAX: &str = "-ERR syntax error";
@@ -126,6 +126,43 @@ fn several_at_once() {
             ("DEL a b", ":0"),
             ("MSETNX a 1", ":1"),
         ]);
+    }
+}
+
+#[test]
+fn a_reply_has_bounds() {
+    let host = Host::memory();
+    let mut client = host.connect();
+    let large = vec![b'v'; 8 << 20];
+    client.local.ask(&encode(&[b"SET".as_slice(), b"a", &large]));
+    let fitting = client.local.ask(&request("MGET a a a a a a a"));
+    assert!(fitting.starts_with(b"*7\r\n$8388608\r\nvvv"), "seven fit");
+    assert!(fitting.len() > 7 * large.len());
+    let too_long = "-ERR the reply is longer than 67108864 bytes";
+    let many = format!("MGET{}", " a".repeat(200_000));
+    assert!(client.ask(&many) == too_long);
+    client.expect(&[("MGET a a a a a a a a", too_long), ("EXISTS a a", ":2")]);
+
+    // The replies inside EXEC are bounded together, and none of its changes are kept.
+    client.expect(&[
+        ("MULTI", "+OK"),
+        ("SET b 1", "+QUEUED"),
+        ("GET a", "+QUEUED"),
+        ("MGET a a a", "+QUEUED"),
+        ("SET c 1", "+QUEUED"),
+        ("MGET a a a a", "+QUEUED"),
+        ("EXEC", too_long),
+        ("EXISTS a b c", ":1"),
+        ("MULTI", "+OK"),
+        ("SET b 1", "+QUEUED"),
+    ]);
+    for _ in 0..8 {
+        client.expect(&[("GET a", "+QUEUED")]);
+    }
+    client.expect(&[("EXEC", too_long), ("EXISTS a b c", ":1"), ("PING", "+PONG")]);
+    for what in ["DOCS", "INFO"] {
+        let replies = client.ask(&format!("COMMAND {what}{}", " client".repeat(70_000)));
+        assert!(replies == too_long, "{what}: {} bytes", replies.len());
     }
 }
 

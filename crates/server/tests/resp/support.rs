@@ -1,7 +1,7 @@
 //! A node in a folder of its own, and conversations with it.
 
 use shoal_node::{Node, NodeConfig};
-use shoal_server::config::{Origin, Raw, resolve};
+use shoal_server::config::{Origin, Raw, Words, resolve};
 use shoal_server::connection::Shared;
 use shoal_server::resp::Local;
 use std::sync::Arc;
@@ -26,7 +26,9 @@ impl Host {
 
     fn start(default_in_memory: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let config = resolve(&[(Origin::Flag, Raw::default())]).expect("the settings are sound");
+        let mut raw = Raw::default();
+        assert!(raw.set("memory_limit", Words::from("64MiB")), "it is a setting");
+        let config = resolve(&[(Origin::Flag, raw)]).expect("the settings are sound");
         let node = Node::start(NodeConfig {
             data: folder.path().join("data"),
             memory_limit: 64 << 20,

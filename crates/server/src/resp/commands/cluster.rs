@@ -2,6 +2,7 @@
 //!
 //! Holds: the node leads all slots under one address, the one its first listener has.
 
+use super::keys::Found;
 use super::{Context, Done, Fail};
 use crate::resp::arguments;
 use crate::resp::words::Words;
@@ -123,16 +124,16 @@ pub(crate) fn get_keys_in_slot(context: &mut Context<'_, '_>, words: Words<'_>) 
     let (Some(slot), Ok(limit)) = (slot_of(number), usize::try_from(limit)) else {
         return Err(Fail::text("ERR Invalid slot or number of keys"));
     };
-    let mut keys = Vec::new();
+    let mut found = Found::default();
     let Context { access, reply, client, .. } = context;
     if limit > 0 {
-        access.keys_of_slot(&client.target, slot, limit, &mut |key| keys.push(key.to_vec()))?;
+        access.keys_of_slot(&client.target, slot, limit, &mut |key| {
+            if found.fits(reply) {
+                found.push(key);
+            }
+        })?;
     }
-    reply.array(keys.len());
-    for key in keys {
-        reply.bulk(&key);
-    }
-    Ok(())
+    found.reply(context)
 }
 
 fn slot_of(number: i64) -> Option<Slot> {

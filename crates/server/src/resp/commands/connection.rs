@@ -3,6 +3,7 @@
 use super::{Context, Done, Fail};
 use crate::connection::{Client, Protocol as Spoken, Shown};
 use crate::resp::arguments::{self, ArgumentError};
+use crate::resp::figures::unix_time_ms;
 use crate::resp::reply::Protocol;
 use crate::resp::state::Replies;
 use crate::resp::table::Id;
@@ -223,7 +224,7 @@ fn describe(client: &Client, command: &str) -> String {
         client.address,
         client.local_address,
         client.connected.elapsed().as_secs(),
-        shown.last_active.elapsed().as_secs(),
+        unix_time_ms().saturating_sub(shown.last_active_ms) / 1_000,
     );
     let queued = shown.queued.map_or(-1, |count| i64::try_from(count).unwrap_or(i64::MAX));
     let _infallible = writeln!(

@@ -83,7 +83,7 @@ fn clients(context: &Context<'_, '_>, text: &mut String) {
     let registry = &context.shared.registry;
     field(text, "connected_clients", registry.count());
     field(text, "cluster_connections", 0);
-    field(text, "maxclients", context.shared.config.max_clients);
+    field(text, "maxclients", context.shared.client_limit());
     field(text, "blocked_clients", 0);
     field(text, "tracking_clients", 0);
     field(text, "clients_in_timeout_table", 0);
@@ -173,12 +173,14 @@ pub(super) fn on_disk(context: &Context<'_, '_>) -> bool {
 pub(super) fn counts(context: &Context<'_, '_>) -> Counts {
     let shared = context.shared;
     let node = shared.node.stats();
+    let traffic = shared.counters.sum();
     let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     Counts {
         connections: shared.registry.accepted(),
-        commands: load(&shared.commands) + 1,
-        bytes_in: load(&shared.bytes_in),
-        bytes_out: load(&shared.bytes_out),
+        // The command that asks is counted only at the end of its run.
+        commands: traffic.commands + 1,
+        bytes_in: traffic.bytes_in,
+        bytes_out: traffic.bytes_out,
         refused_connections: shared.registry.refused(),
         hits: load(&node.hits),
         misses: load(&node.misses),

@@ -1,8 +1,9 @@
 //! Commands on keys whatever their value: existence, expiry, names, listing.
 
-use super::{Context, Done, Fail, bytes_of};
+use super::{Context, Done, Fail, bytes_of, too_long};
 use crate::resp::arguments;
 use crate::resp::integer;
+use crate::resp::reply::Reply;
 use crate::resp::words::Words;
 use shoal_core::glob;
 use shoal_core::update::{Outcome, SetExpiry, Update, When};
@@ -200,7 +201,7 @@ fn transfer(
         if from == to {
             return Ok(Moved::Done);
         }
-        let expiry = expires_at.map_or(SetExpiry::Never, SetExpiry::At);
+        let expiry = expires_at.map_or(SetExpiry::Forever, SetExpiry::At);
         let put = Update::Set { value: &value, expiry, when: When::Always };
         access.update(to.0, to.1, &put, |_| ())?;
         if how.remove {
@@ -225,14 +226,13 @@ pub(crate) fn keys(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
             if glob::matches(pattern, key) {
                 found.push(key);
             }
-            true
+            found.fits(reply)
         })?;
-        if cursor == 0 {
+        if cursor == 0 || !found.fits(reply) {
             break;
         }
     }
-    found.reply(reply);
-    Ok(())
+    found.reply(context)
 }
 
 /// SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]
@@ -250,34 +250,46 @@ pub(crate) fn scan(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
         if wanted && options.pattern.is_none_or(|pattern| glob::matches(pattern, key)) {
             found.push(key);
         }
-        true
+        found.fits(reply)
     })?;
     reply.array(2);
     reply.bulk(integer::Digits::unsigned(cursor).as_bytes());
-    found.reply(reply);
-    Ok(())
+    found.reply(context)
 }
 
 /// Keys to be answered, in one buffer: their number must be known before the first is written.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Found {
-    fn push(&mut self, key: &[u8]) {
+    pub(super) fn push(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len());
     }
 
-    fn reply(&self, reply: &mut crate::resp::reply::Reply<'_>) {
+    /// Whether there is any hope that all of them fit into `reply`.
+    pub(super) fn fits(&self, reply: &Reply<'_>) -> bool {
+        // `$1`, and a line's end before and after the key.
+        const AROUND_A_KEY: usize = 6;
+        self.bytes.len() + self.ends.len() * AROUND_A_KEY <= reply.room()
+    }
+
+    /// Replies with all of them; fails if that would be too long a reply.
+    pub(super) fn reply(&self, context: &mut Context<'_, '_>) -> Done {
+        let reply = &mut context.reply;
+        if !self.fits(reply) {
+            return Err(too_long(context.shared).into());
+        }
         reply.array(self.ends.len());
         let mut start = 0;
         for end in &self.ends {
             reply.bulk(&self.bytes[start..*end]);
             start = *end;
         }
+        context.bounded()
     }
 }
 
@@ -382,5 +394,25 @@ fn encoding(value: &[u8]) -> &'static str {
         "embstr"
     } else {
         "raw"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::reply::Protocol;
+
+    #[test]
+    fn keys_are_collected_only_as_long_as_they_may_fit() {
+        let mut out = Vec::new();
+        let reply = Reply::new(&mut out, Protocol::Resp2).within(100);
+        let mut found = Found::default();
+        for _ in 0..10 {
+            assert!(found.fits(&reply));
+            found.push(b"four");
+        }
+        assert!(found.fits(&reply), "100 bytes without the count before them");
+        found.push(b"");
+        assert!(!found.fits(&reply));
     }
 }

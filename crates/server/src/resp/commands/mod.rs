@@ -25,7 +25,7 @@ use super::state::State;
 use crate::connection::Shared;
 use shoal_core::update::{Outcome, Update};
 use shoal_core::{Body, Record};
-use shoal_node::{Access, Halt, Refusal, Target, Updated};
+use shoal_node::{Access, Code, Halt, Refusal, Target, Updated};
 use shoal_storage::Patience;
 use std::borrow::Cow;
 
@@ -97,7 +97,19 @@ pub(crate) fn bytes_of<'a>(record: &Record<'a>) -> &'a [u8] {
     }
 }
 
+/// That the reply to a command came out longer than any may be.
+pub(crate) fn too_long(shared: &Shared) -> Halt {
+    let limit = shared.reply_limit;
+    Refusal::new(Code::TooLarge, format!("the reply is longer than {limit} bytes")).into()
+}
+
 impl<'n> Context<'_, 'n> {
+    /// Fails once the reply is longer than any may be; for commands whose replies grow with what
+    /// they are asked.
+    pub(crate) fn bounded(&self) -> Done {
+        if self.reply.is_too_long() { Err(too_long(self.shared).into()) } else { Ok(()) }
+    }
+
     /// Calls `f` with the live record under `key`.
     pub(crate) fn read<R>(
         &mut self,

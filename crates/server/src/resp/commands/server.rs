@@ -23,7 +23,7 @@ pub(crate) fn command(context: &mut Context<'_, '_>, id: Id, words: Words<'_>) -
         Id::CommandGetKeys => describe::get_keys(words.from(2), reply),
         _ => describe::all(reply),
     }
-    Ok(())
+    context.bounded()
 }
 
 /// HELP of a command with subcommands

@@ -23,7 +23,7 @@ const SETTINGS: &[(&str, Show)] = &[
         let data = context.shared.node.data();
         std::path::absolute(data).unwrap_or_else(|_| data.to_owned()).display().to_string()
     }),
-    ("maxclients", |context| context.shared.config.max_clients.to_string()),
+    ("maxclients", |context| context.shared.client_limit().to_string()),
     ("maxmemory", |context| info::max_memory(context).to_string()),
     ("maxmemory-policy", |context| info::policy(context).to_owned()),
     ("port", |context| context.shared.tcp_port().to_string()),

@@ -174,12 +174,13 @@ pub(crate) fn incrbyfloat(context: &mut Context<'_, '_>, words: Words<'_>) -> Do
 pub(crate) fn mget(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let keys = words.from(1);
     context.reply.array(keys.len());
-    let Context { access, reply, client, .. } = context;
     for key in keys.iter() {
+        let Context { access, reply, client, .. } = context;
         access.read(&client.target, key, |record| match record {
             Some(record) => reply.bulk(bytes_of(&record)),
             None => reply.null(),
         })?;
+        context.bounded()?;
     }
     Ok(())
 }

@@ -3,13 +3,14 @@
 //! Holds: between MULTI and EXEC commands are only looked up and counted, never run. EXEC locks
 //! every key that any of them names before it runs the first.
 
-use super::{Context, Done, Fail, dispatch, error_text};
+use super::{Context, Done, Fail, dispatch, error_text, too_long};
+use crate::connection::Shared;
 use crate::resp::reply::Reply;
-use crate::resp::state::{MAX_QUEUED, MAX_QUEUED_BYTES, Queue, Watching};
+use crate::resp::state::{NoRoom, Queue, Watching};
 use crate::resp::table::{Command, Flag, Id};
-use crate::resp::words::{OwnedWords, Words};
+use crate::resp::words::Words;
 use shoal_core::map::database_name;
-use shoal_node::{Footprint, Halt, Target};
+use shoal_node::{Code, Footprint, Halt, Refusal, Target};
 
 /// MULTI
 pub(crate) fn multi(context: &mut Context<'_, '_>) -> Done {
@@ -43,10 +44,12 @@ pub(crate) fn watch(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
             seen.push(context.access.watch(&target, key)?);
         }
     }
-    if !context.client.watching.has_room_for(&seen) {
-        return Err(Fail::text("ERR too many keys are watched"));
-    }
-    context.client.watching.extend(seen);
+    context.client.watching.extend(seen, &context.shared.input).map_err(
+        |no_room| match no_room {
+            NoRoom::TooLarge => Fail::text("ERR too many keys are watched"),
+            NoRoom::MemoryFull => memory_full("too many keys are watched in the whole server"),
+        },
+    )?;
     context.reply.ok();
     Ok(())
 }
@@ -63,20 +66,19 @@ pub(crate) fn enqueue(
     queue: &mut Queue,
     command: &'static Command,
     words: Words<'_>,
+    shared: &Shared,
     reply: &mut Reply<'_>,
 ) -> Done {
-    queue.bytes += words.bytes();
-    if queue.commands.len() >= MAX_QUEUED || queue.bytes > MAX_QUEUED_BYTES {
-        queue.broken = true;
-        return Err(Fail::text("ERR the transaction is too large"));
-    }
-    let mut owned = OwnedWords::default();
-    for word in words.iter() {
-        owned.push(word);
-    }
-    queue.commands.push((command, owned));
+    queue.push(command, words, &shared.input).map_err(|no_room| match no_room {
+        NoRoom::TooLarge => Fail::text("ERR the transaction is too large"),
+        NoRoom::MemoryFull => memory_full("too many commands wait for EXEC in the whole server"),
+    })?;
     reply.simple("QUEUED");
     Ok(())
+}
+
+fn memory_full(message: &'static str) -> Fail {
+    Refusal::new(Code::MemoryFull, message).into()
 }
 
 /// What the commands of a transaction touch, in owned form.
@@ -209,13 +211,17 @@ fn run(context: &mut Context<'_, '_>, queue: &Queue, watching: &Watching, reach:
                     reply.rewind(position);
                     reply.error(text.as_bytes());
                 }
-                // The storage's own trouble ends the whole transaction, with nothing applied.
+                // The storage's own trouble ends the whole transaction, with nothing applied, and
+                // so does a reply that gets too long.
                 Err(Fail::Halt(halt)) if ends_all(&halt) => return Err(halt),
                 Err(Fail::Halt(Halt::Refused(refusal))) => {
                     reply.rewind(position);
                     reply.error(error_text(&refusal));
                 }
                 Err(Fail::Halt(Halt::Cold)) => return Err(Halt::Cold),
+            }
+            if reply.is_too_long() {
+                return Err(too_long(shared));
             }
         }
         Ok(())
@@ -225,12 +231,15 @@ fn run(context: &mut Context<'_, '_>, queue: &Queue, watching: &Watching, reach:
 
 /// Whether a halt inside a transaction is not the command's own but the whole's.
 fn ends_all(halt: &Halt) -> bool {
-    use shoal_node::Code;
     match halt {
         Halt::Cold => true,
         Halt::Refused(refusal) => matches!(
             refusal.code,
-            Code::StorageStopped | Code::Storage | Code::Corrupt | Code::ClockSkewed
+            Code::StorageStopped
+                | Code::Storage
+                | Code::Corrupt
+                | Code::ClockSkewed
+                | Code::TooLarge
         ),
     }
 }

@@ -215,7 +215,7 @@ const CLIENT: &[Command] = &[
     Command::new(Id::ClientNoTouch, "client|no-touch", 3, Group::Connection)
         .since("7.2.0")
         .summary("Chooses whether the connection's reads count as use of a key.")
-        .differs("Remembered and shown; reads do not count as use anyway.")
+        .differs("Remembered and shown; reads in a keyspace that evicts count as use all the same.")
         .flags(&[Flag::NoScript, Flag::Loading, Flag::Stale])
         .categories(&[Category::Connection])
         .arguments(&[one_of("enabled", &[word("on", "ON"), word("off", "OFF")])]),

@@ -26,6 +26,10 @@ pub(super) const GENERIC: &[Command] = &[
         .arguments(&[key("key", 0).multiple()]),
     Command::new(Id::Exists, "exists", -2, Group::Generic)
         .summary("Counts which of the keys are there; one that is named twice counts twice.")
+        .differs(
+            "The keys are looked at one after another, not as one step; inside `MULTI` they are \
+             one.",
+        )
         .complexity("O(N) in the number of keys")
         .flags(&[Flag::ReadOnly, Flag::Fast])
         .categories(&[Category::Keyspace])
@@ -35,6 +39,10 @@ pub(super) const GENERIC: &[Command] = &[
     Command::new(Id::Touch, "touch", -2, Group::Generic)
         .since("3.2.1")
         .summary("Marks keys as used just now and tells how many there are.")
+        .differs(
+            "The keys are looked at one after another, not as one step; inside `MULTI` they are \
+             one.",
+        )
         .complexity("O(N) in the number of keys")
         .flags(&[Flag::ReadOnly, Flag::Fast])
         .categories(&[Category::Keyspace])

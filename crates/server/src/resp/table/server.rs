@@ -58,7 +58,8 @@ pub(super) const SERVER: &[Command] = &[
         .summary("Tells about the server, section by section.")
         .differs(
             "Fields without a meaning here have the value of a Redis that does not use them; \
-             those that begin with `shoal_` are Shoal's.",
+             those that begin with `shoal_` are Shoal's. `maxclients` and `maxmemory` are as in \
+             `CONFIG GET`.",
         )
         .flags(&[Flag::Loading, Flag::Stale])
         .categories(&[Category::Dangerous])
@@ -179,7 +180,10 @@ const CONFIG: &[Command] = &[
         .summary("Gives the settings whose names match.")
         .differs(
             "Knows the settings that clients and tools ask for; the others are in \
-             [config.md](config.md).",
+             [config.md](config.md). `maxclients` is how many clients may be connected before they \
+             are refused, nine tenths of `max_clients`; `maxmemory` is the bound of `default`, or \
+             where it has none the node's `memory_limit`, which is there for caches and buffers \
+             too.",
         )
         .complexity("O(N) in the number of patterns")
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])

@@ -96,6 +96,9 @@ pub(super) const STRINGS: &[Command] = &[
         ]),
     Command::new(Id::MGet, "mget", -2, Group::String)
         .summary("Gives the values of several keys.")
+        .differs(
+            "The keys are read one after another, not as one step; inside `MULTI` they are one.",
+        )
         .complexity("O(N) in the number of keys")
         .flags(&[Flag::ReadOnly, Flag::Fast])
         .categories(&[Category::String])
@@ -195,7 +198,11 @@ pub(super) const STRINGS: &[Command] = &[
     Command::new(Id::Lcs, "lcs", -3, Group::String)
         .since("7.0.0")
         .summary("Finds the longest subsequence that two values have in common.")
-        .differs("Refused where the lengths multiplied exceed about 17 million; Redis takes 8 times that.")
+        .differs(
+            "Refused where the lengths multiplied exceed about 17 million; Redis takes 8 times \
+             that. The keys are read one after another, not as one step; inside `MULTI` they are \
+             one.",
+        )
         .complexity("O(N*M) in the lengths of the two values")
         .flags(&[Flag::ReadOnly])
         .categories(&[Category::String])
