@@ -1,4 +1,4 @@
-//! A disk for tests: [`Files`] in memory that can lose power and fail.
+//! A disk for tests: [`crate::files::Files`] in memory that can lose power and fail.
 //!
 //! What the program sees is the *live* image; what would be left after a loss of power is the
 //! *durable* one. Everything between them, written bytes, lengths, names, waits in order. A
