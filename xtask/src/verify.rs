@@ -79,6 +79,8 @@ fn deep_layers(report: &mut Report) {
             "shoal-cli",
             "--exclude",
             "xtask",
+            "--exclude",
+            "shoal-node",
             "--locked",
             "--no-fail-fast",
             "--profile",
@@ -87,6 +89,11 @@ fn deep_layers(report: &mut Report) {
             "--tests",
         ]);
         watch(fuzz.env("SHOAL_FULL", "1").env("PROPTEST_CASES", "2000"))
+    });
+    // Each case of these starts nodes on a real disk, so fewer of them take as long.
+    report.layer("models", || {
+        let node = ["test", "--package", "shoal-node", "--locked", "--profile", "checked"];
+        watch(cargo(&node).env("PROPTEST_CASES", "150"))
     });
     // Tests that find nothing must be able to: here are bugs for them.
     report.layer("planted bugs", || {

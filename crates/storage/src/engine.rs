@@ -29,7 +29,7 @@ pub struct Address<'a> {
     pub space: u32,
     /// The slot, below 16,384.
     pub slot: u16,
-    /// The key, 1 to 65,535 bytes.
+    /// The key, 1 to 65,517 bytes.
     pub key: &'a [u8],
 }
 
@@ -211,7 +211,7 @@ pub trait Engine: Upkeep {
     /// Applies `ops` as one batch. The ops may be of several spaces and slots.
     ///
     /// # Errors
-    /// [`EngineError::MemoryFull`], [`EngineError::DiskFull`], [`EngineError::Poisoned`],
+    /// [`EngineError::MemoryFull`], [`EngineError::DiskFull`], [`EngineError::Poisoned`], [`EngineError::Io`],
     /// [`EngineError::NoSpace`]: nothing was changed.
     fn submit(&self, ops: &[Op<'_>]) -> Result<Commit, EngineError>;
 

@@ -4,31 +4,20 @@
 //! A key is found by its hash; the entries of a slot are put in order when somebody walks them,
 //! which is rare, so a write pays for no order.
 //!
-//! Holds: a shard owns 256 neighbouring slots of every space. Keys are in their stored form. A
-//! slot's list names every entry of the slot once. The due set holds exactly the entries whose
-//! value is due some time. `bytes` counts what an entry costs, not what it carries.
+//! Holds: a shard owns 256 neighbouring slots of every space. Keys are in their stored form. The
+//! due set holds exactly the entries whose value is due some time. `bytes` counts what an entry costs, not what it carries.
 
-use super::hash::{Table, hash_of};
+use super::hash::hash_of;
 use super::keys;
 use super::record::Record;
+pub(crate) use super::shard::{Entry, NEVER};
+use super::shard::{NONE, SLOT_OVERHEAD, Shard, Slot, place_of};
 use super::spaces::{CHUNK, CHUNKS, Space};
 use crate::engine::{Commit, Tally};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Deref};
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// What an entry costs beside key and value: its places in the shard's tables, which are on
-/// average three quarters full (100 bytes), and what the allocator rounds up.
-const ENTRY_OVERHEAD: usize = 120;
-/// The same for a slot that has entries.
-const SLOT_OVERHEAD: usize = 112;
-/// The same for an entry of the due set, whose key repeats the entry's.
-const DUE_OVERHEAD: usize = 56;
-/// Due never.
-pub(crate) const NEVER: u64 = u64::MAX;
-/// No entry.
-const NONE: u32 = u32::MAX;
 
 /// One change, ready to be put into the buffer.
 pub(crate) struct Change<S> {
@@ -40,90 +29,11 @@ pub(crate) struct Change<S> {
     pub(crate) tally: Tally,
 }
 
-/// What a key holds now, and what it depends on.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) record: Record,
-    pub(crate) commit: Commit,
-    due: u64,
-    /// Another entry of the same hash.
-    next: u32,
-}
-
 /// An entry copied out of the buffer with its key.
 pub(crate) struct Copied {
     pub(crate) key: Box<[u8]>,
     pub(crate) value: Option<Box<[u8]>>,
     pub(crate) commit: Commit,
-}
-
-impl Entry {
-    fn cost(&self) -> usize {
-        let due = if self.due == NEVER { 0 } else { DUE_OVERHEAD + self.record.key().len() + 12 };
-        ENTRY_OVERHEAD + self.record.len() + due
-    }
-}
-
-/// What one slot has in this generation.
-#[derive(Debug, Default)]
-struct Slot {
-    /// Its entries.
-    order: Vec<u32>,
-    /// Whether they are in key order.
-    sorted: bool,
-    bytes: usize,
-    /// What was added to the slot's tally in this generation.
-    delta: Tally,
-}
-
-fn place_of(space: u32, slot: u16) -> u64 {
-    u64::from(space) << 16 | u64::from(slot)
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    /// The first entry of every hash.
-    table: Table<u32>,
-    entries: Vec<Entry>,
-    slots: Table<Slot>,
-}
-
-impl Shard {
-    fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        let mut at = *self.table.get(&hash)?;
-        while let Some(entry) = self.entries.get(at as usize) {
-            if entry.record.key() == key {
-                return Some(at as usize);
-            }
-            at = entry.next;
-        }
-        None
-    }
-
-    /// Puts in an entry whose key is not there.
-    fn push(&mut self, hash: u64, entry: Entry) {
-        // Four thousand million entries would take more memory than a shard may.
-        let at = u32::try_from(self.entries.len()).unwrap_or(NONE);
-        let next = self.table.insert(hash, at).unwrap_or(NONE);
-        self.entries.push(Entry { next, ..entry });
-    }
-
-    /// Puts a slot's entries in key order.
-    fn sort(&mut self, place: u64) {
-        let Self { entries, slots, .. } = self;
-        if let Some(slot) = slots.get_mut(&place).filter(|slot| !slot.sorted) {
-            let key = |at: &u32| entries[*at as usize].record.key();
-            // Stable, as that makes use of what is sorted already.
-            slot.order.sort_by(|a, b| key(a).cmp(key(b)));
-            slot.sorted = true;
-        }
-    }
-
-    /// A slot's entries, in key order if they were sorted.
-    fn of_slot(&self, place: u64) -> impl Iterator<Item = &Entry> {
-        let order = self.slots.get(&place).map_or(&[][..], |slot| &slot.order);
-        order.iter().map(|at| &self.entries[*at as usize])
-    }
 }
 
 /// A generation.
@@ -234,7 +144,7 @@ impl Buffer {
             change.space.add(change.slot, change.tally);
             slot.delta = slot.delta.plus(change.tally);
         }
-        slot.bytes = (slot.bytes + cost).saturating_sub(freed);
+        shard.charge(change.space_id, cost, freed);
         self.bytes.fetch_add(cost, Ordering::Relaxed);
         self.bytes.fetch_sub(freed, Ordering::Relaxed);
         replaced
@@ -359,42 +269,13 @@ impl Buffer {
 
     /// Bytes of one space.
     pub(crate) fn space_bytes(&self, space: u32) -> usize {
-        let of_space = |shard: &RwLock<Shard>| -> usize {
-            let shard = shard.read();
-            let slots = shard.slots.iter().filter(|(place, _)| **place >> 16 == u64::from(space));
-            slots.map(|(_, slot)| slot.bytes).sum()
-        };
-        self.shards.iter().map(of_space).sum()
+        self.shards.iter().map(|shard| shard.read().space_bytes(space)).sum()
     }
 
     /// Drops what belongs to a retired space.
     pub(crate) fn forget(&self, space: u32) {
-        let is_dead = |place: &u64| *place >> 16 == u64::from(space);
         for shard in &self.shards {
-            let mut shard = shard.write();
-            if !shard.slots.keys().any(is_dead) {
-                continue;
-            }
-            let Shard { entries, mut slots, .. } = std::mem::take(&mut *shard);
-            let freed: usize =
-                slots.extract_if(|place, _| is_dead(place)).map(|(_, slot)| slot.bytes).sum();
-            for slot in slots.values_mut() {
-                slot.order.clear();
-                slot.sorted = false;
-            }
-            shard.slots = slots;
-            let mut dropped = Vec::new();
-            for entry in entries {
-                let place = keys::decode(entry.record.key()).map(|at| place_of(at.space, at.slot));
-                let at = u32::try_from(shard.entries.len()).unwrap_or(NONE);
-                if let Some(slot) = place.and_then(|place| shard.slots.get_mut(&place)) {
-                    slot.order.push(at);
-                    shard.push(hash_of(entry.record.key()), entry);
-                } else {
-                    dropped.push(entry);
-                }
-            }
-            drop(shard);
+            let Some((dropped, freed)) = shard.write().forget(space) else { continue };
             let mut due = self.due.lock();
             for entry in dropped.iter().filter(|entry| entry.due != NEVER) {
                 due.remove(&keys::due(entry.due, entry.record.key()));

@@ -40,6 +40,12 @@ impl Generations {
         std::iter::once(&self.active).chain(self.sealed.as_ref())
     }
 
+    /// Whether the buffer holds so many bytes and none of them can go yet: the older generation
+    /// is still being written to the store.
+    pub(crate) fn are_full_at(&self, bound: usize) -> bool {
+        self.sealed.is_some() && self.active.bytes() >= bound
+    }
+
     /// The newest entry under a stored key, and what `visit` makes of it. `None` where only the
     /// sorted store can know.
     pub(crate) fn find<R>(
@@ -124,6 +130,8 @@ pub(crate) struct Core {
     pub(crate) stale: Mutex<Stale>,
     /// Where the present pass over the due index has come.
     pub(crate) due_cursor: Mutex<Option<Box<[u8]>>>,
+    /// Whether a damaged value was met on the way through the due index, and the log told.
+    pub(crate) due_damage_told: AtomicBool,
     pub(crate) pages: Mutex<PageMemo>,
     pub(crate) work: Mutex<Work>,
     /// Signalled whenever `work` or the generations change.
@@ -167,6 +175,7 @@ impl Core {
             leaving: Mutex::default(),
             stale: Mutex::default(),
             due_cursor: Mutex::new(None),
+            due_damage_told: AtomicBool::new(false),
             pages: Mutex::default(),
             work: Mutex::default(),
             changed: Condvar::new(),

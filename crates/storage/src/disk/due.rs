@@ -5,12 +5,13 @@
 //! behind; it is found out of date when its time has come, and goes with the next checkpoint.
 //!
 //! Holds: one pass offers an entry once; the next pass begins only after a call that found
-//! nothing more.
+//! nothing more. An entry whose value can not be read holds up none behind it.
 
 use super::core::Core;
 use super::keys;
 use crate::engine::{Address, EngineError};
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 /// How many outdated entries may wait before a checkpoint is made for their sake.
 const STALE_MAX: usize = 100_000;
@@ -31,8 +32,12 @@ impl Core {
         }
         let looked_at = found.len();
         for entry in found {
-            self.offer(&entry, visit)?;
-            *cursor = Some(entry);
+            // Before it is offered: one that can not be read would else be met by every call.
+            let entry = &**cursor.insert(entry);
+            match self.offer(entry, visit) {
+                Err(error @ EngineError::Corrupt { .. }) => self.skip_damaged(&error),
+                offered => offered?,
+            }
         }
         drop(cursor);
         if self.stale.lock().fresh.len() > STALE_MAX {
@@ -87,6 +92,14 @@ impl Core {
             if end || !walked.is_empty() {
                 return Ok(walked);
             }
+        }
+    }
+
+    /// Passes over an entry whose value is damaged. Every pass meets it again, so only the first
+    /// is told of; whoever reads the key is told each time.
+    fn skip_damaged(&self, error: &EngineError) {
+        if !self.due_damage_told.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "a value that is due can not be read; it does not expire");
         }
     }
 

@@ -6,7 +6,6 @@ use super::lsm::{Lsm, LsmOptions};
 use super::options::DiskOptions;
 use super::replay;
 use super::sorted::Sorted;
-use super::spaces::SLOTS;
 use super::workers::Workers;
 use crate::engine::{
     Address, Answer, Commit, Engine, EngineError, Op, Patience, Policy, SpaceOptions, Status,
@@ -204,13 +203,9 @@ impl Upkeep for DiskEngine {
     /// space's share of all keys.
     fn space_bytes(&self, space: u32) -> u64 {
         let core = &self.core;
-        let keys = |space: u32| {
-            let keys = core.spaces.get(space).map_or(0, |space| space.sum(0..SLOTS).keys);
-            u64::try_from(keys).unwrap_or(0)
-        };
-        let all: u64 = core.spaces.ids().into_iter().map(keys).sum();
-        let share = u128::from(core.store.figures().bytes) * u128::from(keys(space))
-            / u128::from(all.max(1));
+        let (keys, all) = core.spaces.share_of(space);
+        let share =
+            u128::from(core.store.figures().bytes) * u128::from(keys) / u128::from(all.max(1));
         let generations = core.generations.load();
         let buffered: usize =
             generations.newest_first().map(|buffer| buffer.space_bytes(space)).sum();

@@ -8,8 +8,9 @@
 //!
 //! Memory is bounded by [`DiskOptions::memory_limit_bytes`]. When writes come faster than
 //! checkpoints can be made, a batch waits for room in the buffer, for at most half a minute, and
-//! is then refused. When the disk is nearly full, puts are refused, removals and reads go on, and
-//! puts are taken again once there is room.
+//! is then refused; meanwhile no read is answered on a thread that may not wait (see `read`).
+//! When the disk is nearly full, puts are refused, removals and reads go on, and puts are taken
+//! again once there is room.
 //!
 //! Holds: the log is the authority; the store is what the log said up to the mark, never more or
 //! less. Only `log`, `replay` and `write` touch the log, only `lsm` names the store's library.
@@ -32,6 +33,7 @@ mod paging;
 mod read;
 mod record;
 mod replay;
+mod shard;
 mod sorted;
 mod space;
 mod spaces;

@@ -1,6 +1,13 @@
 //! Reads: the buffer's generations first, the newest wins, then the sorted store.
 //!
 //! Holds: no lock of the write buffer is held while the sorted store is asked.
+//!
+//! While a write would have to wait for room in the buffer, no read is answered on a thread that
+//! may not wait. Whoever writes a key reads it first, so this sends writers to threads that may
+//! block, and the threads that serve connections go on. The price is that mere readers go the
+//! longer way too for that time, since a read does not say what it is for; and that a write that
+//! was already past its read when the buffer became full may still wait where it is, for which
+//! the last eighth of a generation is left.
 
 use super::buffer::{Buffer, Entry};
 use super::core::{Core, Generations};
@@ -28,10 +35,15 @@ impl Core {
             return Ok(Answer::Given(Commit::DONE));
         }
         let key = StoreKey::new(at);
-        let found = self.generations.load().find(at.slot, key.as_slice(), |entry| {
+        let generations = self.generations.load();
+        if patience == Patience::Inline && self.would_wait(&generations) {
+            return Ok(Answer::Cold);
+        }
+        let found = generations.find(at.slot, key.as_slice(), |entry| {
             visit(entry.record.value());
             entry.commit
         });
+        drop(generations);
         if let Some(commit) = found {
             return Ok(Answer::Given(commit));
         }

@@ -24,6 +24,8 @@ pub(crate) struct Space {
     /// 0 for always, 1 for the operating system's pleasure, else the interval in ms plus 2.
     durability: AtomicU64,
     tallies: [OnceLock<Box<[SlotTally]>>; CHUNKS],
+    /// The sum of all slots, kept beside them because it is asked for often.
+    total: SlotTally,
 }
 
 #[derive(Debug, Default)]
@@ -32,12 +34,27 @@ struct SlotTally {
     expiring: AtomicI64,
 }
 
+impl SlotTally {
+    fn add(&self, delta: Tally) {
+        self.keys.fetch_add(delta.keys, Ordering::Relaxed);
+        self.expiring.fetch_add(delta.expiring, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Tally {
+        Tally {
+            keys: self.keys.load(Ordering::Relaxed),
+            expiring: self.expiring.load(Ordering::Relaxed),
+        }
+    }
+}
+
 impl Space {
     fn new() -> Self {
         Self {
             open: AtomicBool::new(false),
             durability: AtomicU64::new(0),
             tallies: [const { OnceLock::new() }; CHUNKS],
+            total: SlotTally::default(),
         }
     }
 
@@ -69,13 +86,15 @@ impl Space {
     pub(crate) fn add(&self, slot: u16, delta: Tally) {
         let chunk = self.tallies[usize::from(slot / CHUNK) % CHUNKS]
             .get_or_init(|| (0..CHUNK).map(|_| SlotTally::default()).collect());
-        let tally = &chunk[usize::from(slot % CHUNK)];
-        tally.keys.fetch_add(delta.keys, Ordering::Relaxed);
-        tally.expiring.fetch_add(delta.expiring, Ordering::Relaxed);
+        chunk[usize::from(slot % CHUNK)].add(delta);
+        self.total.add(delta);
     }
 
-    /// The sum over `slots`.
+    /// The sum over `slots`; over all of them without walking any.
     pub(crate) fn sum(&self, slots: Range<u16>) -> Tally {
+        if slots.start == 0 && slots.end >= SLOTS {
+            return self.total.now();
+        }
         let mut sum = Tally::default();
         let mut slot = slots.start;
         while slot < slots.end.min(SLOTS) {
@@ -84,10 +103,7 @@ impl Space {
             if let Some(chunk) = self.tallies[usize::from(slot / CHUNK)].get() {
                 let (from, to) = (slot % CHUNK, slot % CHUNK + (end - slot));
                 for tally in &chunk[usize::from(from)..usize::from(to)] {
-                    sum = sum.plus(Tally {
-                        keys: tally.keys.load(Ordering::Relaxed),
-                        expiring: tally.expiring.load(Ordering::Relaxed),
-                    });
+                    sum = sum.plus(tally.now());
                 }
             }
             slot = end;
@@ -119,9 +135,12 @@ impl Spaces {
         self.known.load().contains_key(&space)
     }
 
-    /// The numbers of all that are known.
-    pub(crate) fn ids(&self) -> Vec<u32> {
-        self.known.load().keys().copied().collect()
+    /// How many keys one space has, and how many all of them have together. Costs one look per
+    /// space, whatever they hold.
+    pub(crate) fn share_of(&self, space: u32) -> (u64, u64) {
+        let known = self.known.load();
+        let keys = |space: &Arc<Space>| u64::try_from(space.sum(0..SLOTS).keys).unwrap_or(0);
+        (known.get(&space).map_or(0, keys), known.values().map(keys).sum())
     }
 
     /// The space, made known if it was not; `None` if it is retired.
@@ -175,10 +194,29 @@ mod tests {
             space.add(slot, one);
         }
         assert_eq!(space.sum(0..SLOTS).keys, 4);
+        let each: i64 = (0..SLOTS).map(|slot| space.sum(slot..slot + 1).keys).sum();
+        assert_eq!(each, 4, "the total is what the slots have");
+        space.add(256, Tally { keys: -1, expiring: 2 });
+        assert_eq!(space.sum(0..SLOTS), Tally { keys: 3, expiring: 2 });
+        space.add(256, one);
         assert_eq!(space.sum(1..256).keys, 1);
         assert_eq!(space.sum(255..257).keys, 2);
         assert_eq!(space.sum(16_383..16_384).keys, 1);
         assert_eq!(space.sum(300..300).keys, 0);
+    }
+
+    #[test]
+    fn a_share_counts_the_spaces_that_are_there() {
+        let spaces = Spaces::default();
+        for (space, keys) in [(1, 10), (2, 30), (3, 5)] {
+            let made = spaces.get_or_make(space).expect("it is not retired");
+            made.add(9, Tally { keys: keys - 1, expiring: 0 });
+            made.add(12_000, Tally { keys: 1, expiring: 0 });
+        }
+        assert_eq!(spaces.share_of(2), (30, 45));
+        spaces.retire(1);
+        assert_eq!(spaces.share_of(2), (30, 35));
+        assert_eq!(spaces.share_of(1), (0, 35));
     }
 
     #[test]

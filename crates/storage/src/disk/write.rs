@@ -3,7 +3,7 @@
 //! Holds: everything that can refuse a batch does so before the log has taken it.
 
 use super::buffer::{Change, NEVER};
-use super::core::{Core, log_failed};
+use super::core::{Core, Generations, log_failed};
 use super::entry::Heads;
 use super::keys::{MAX_KEY, MAX_SPACE};
 use super::record::Record;
@@ -36,7 +36,7 @@ impl Core {
         if puts && let Some(error) = self.free_space.refusal() {
             return Err(error);
         }
-        self.wait_for_room(puts)?;
+        self.wait_for_room(puts, ROOM_WAIT)?;
         let heads = Heads::of(ops);
         let parts = heads.parts(ops);
         let gate = self.gate.read();
@@ -85,17 +85,14 @@ impl Core {
 
     /// Waits while both generations are full. Batches that only remove may go a quarter beyond,
     /// since they are what makes room on a full disk.
-    fn wait_for_room(&self, puts: bool) -> Result<(), EngineError> {
+    pub(crate) fn wait_for_room(&self, puts: bool, patience: Duration) -> Result<(), EngineError> {
         let bound = self.options.generation_bytes;
         let bound = if puts { bound } else { bound + bound / 4 };
-        let has_room = || {
-            let generations = self.generations.load();
-            generations.sealed.is_none() || generations.active.bytes() < bound
-        };
+        let has_room = || !self.generations.load().are_full_at(bound);
         if has_room() {
             return Ok(());
         }
-        let until = Instant::now() + ROOM_WAIT;
+        let until = Instant::now() + patience;
         let mut work = self.work.lock();
         loop {
             if has_room() {
@@ -104,10 +101,26 @@ impl Core {
             if let Some(error) = self.broken().or_else(|| self.free_space.refusal()) {
                 return Err(error);
             }
-            if work.stopping || self.changed.wait_until(&mut work, until).timed_out() {
-                return Err(EngineError::MemoryFull);
+            if work.stopping {
+                return Err(EngineError::Io("the engine was closed".into()));
+            }
+            if self.changed.wait_until(&mut work, until).timed_out() && !has_room() {
+                return Err(EngineError::Io(
+                    "the write buffer is full: checkpoints do not keep up with the writes; \
+                     nothing was changed, try again later"
+                        .into(),
+                ));
             }
         }
+    }
+
+    /// Whether a write that came now would soon have to wait for room. Not where it would be
+    /// refused at once.
+    pub(crate) fn would_wait(&self, generations: &Generations) -> bool {
+        let bound = self.options.generation_bytes;
+        generations.are_full_at(bound - bound / 8)
+            && self.broken().is_none()
+            && self.free_space.refusal().is_none()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::rig::{Rig, TestPolicy, due_at, small};
 use crate::disk::DiskOptions;
 use crate::disk::keys;
-use crate::engine::{Engine, EngineError, Upkeep};
+use crate::engine::{Address, Engine, EngineError, Upkeep};
 use std::sync::Arc;
 
 /// All of the due index in the store.
@@ -45,6 +45,29 @@ fn what_is_due_is_offered_from_buffer_and_store_and_its_entries_go() {
     assert_eq!(rig.due(u64::MAX - 1).len(), 49);
     rig.engine().core().checkpoint().unwrap();
     assert_eq!(index(&rig), 49);
+}
+
+#[test]
+fn a_damaged_value_holds_up_none_that_is_due_behind_it() {
+    let mut rig = Rig::new(small());
+    rig.open_space(1);
+    for n in 0..20_u8 {
+        rig.put(1, 4, &[n], &due_at(1_000 + u64::from(n)), 1);
+    }
+    rig.engine().core().checkpoint().unwrap();
+    // A second one, as what the last checkpoint wrote is found without the store.
+    rig.put(1, 5, b"other", b"value", 1);
+    rig.engine().core().checkpoint().unwrap();
+    let damaged = keys::encode(Address { space: 1, slot: 4, key: &[3] });
+    *rig.faults.damaged.lock() = Some(damaged);
+    for _ in 0..2 {
+        let found: Vec<u8> = rig.due(2_000).into_iter().map(|(_, _, key)| key[0]).collect();
+        let sound: Vec<u8> = (0..20).filter(|n| *n != 3).collect();
+        assert_eq!(found, sound);
+    }
+    assert!(matches!(rig.try_read(1, 4, &[3]), Err(EngineError::Corrupt { .. })));
+    *rig.faults.damaged.lock() = None;
+    assert_eq!(rig.due(2_000).len(), 20, "the entry was kept");
 }
 
 #[test]

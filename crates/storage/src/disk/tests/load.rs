@@ -2,9 +2,10 @@
 
 use super::rig::{Rig, small};
 use crate::disk::DiskOptions;
-use crate::engine::{Address, Answer, Engine, Op, Parts, Patience, Tally, Upkeep};
+use crate::engine::{Address, Answer, Engine, EngineError, Op, Parts, Patience, Tally, Upkeep};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 fn load(rig: &Rig, keys: u32, slot: impl Fn(u32) -> u16) {
     let names: Vec<[u8; 4]> = (0..keys).map(u32::to_be_bytes).collect();
@@ -112,4 +113,50 @@ fn a_store_too_large_for_the_page_cache_is_not_read_inline() {
     assert!(matches!(ask(&rig, b"warm", Patience::Block), (Answer::Given(_), Some(true))));
     rig.put(1, 2, b"hot", b"v", 1);
     assert!(matches!(ask(&rig, b"hot", Patience::Inline), (Answer::Given(_), Some(true))));
+}
+
+#[test]
+fn while_there_is_no_room_for_writes_nothing_is_answered_inline() {
+    let mut rig = Rig::new(small());
+    rig.open_space(1);
+    let engine = rig.engine();
+    let core = engine.core();
+    // Checkpoints are made by hand from here on.
+    engine.abandon();
+    core.work.lock().stopping = false;
+    core.store.interrupt(false);
+    rig.put(1, 2, b"first", b"v", 1);
+    let sealed = core.seal().expect("there is something to write");
+    let ask = |key: &[u8], patience| {
+        let at = Address { space: 1, slot: 2, key };
+        engine.read(at, patience, &mut |_| {}).unwrap()
+    };
+    let bound = core.options.generation_bytes;
+    let mut n = 0_u32;
+    while core.generations.load().active.bytes() < bound {
+        let nearly = core.generations.load().active.bytes() >= bound - bound / 8;
+        let is_cold = ask(b"first", Patience::Inline) == Answer::Cold;
+        assert_eq!(is_cold, nearly, "cold a little before a write has to wait");
+        assert_eq!(core.wait_for_room(true, Duration::ZERO), Ok(()));
+        rig.put(1, 2, &n.to_be_bytes(), &[7; 500], 1);
+        n += 1;
+    }
+    assert_eq!(ask(b"none", Patience::Inline), Answer::Cold);
+    assert!(matches!(ask(b"first", Patience::Block), Answer::Given(_)));
+    let refused = core.wait_for_room(true, Duration::ZERO);
+    assert!(
+        matches!(&refused, Err(EngineError::Io(why)) if why.contains("write buffer is full")),
+        "{refused:?}"
+    );
+    assert_eq!(core.wait_for_room(false, Duration::ZERO), Ok(()), "removals may go beyond");
+    // On a full disk a write is refused and waits for nothing.
+    rig.volume.free.store(1_000, Ordering::Relaxed);
+    core.free_space.look();
+    assert!(matches!(ask(b"first", Patience::Inline), Answer::Given(_)));
+    rig.volume.free.store(u64::MAX / 4, Ordering::Relaxed);
+    core.free_space.look();
+    core.write_sealed(&sealed).unwrap();
+    core.settle_sealed(&sealed).unwrap();
+    assert!(matches!(ask(b"first", Patience::Inline), Answer::Given(_)));
+    assert_eq!(core.wait_for_room(true, Duration::ZERO), Ok(()));
 }

@@ -83,6 +83,8 @@ pub(super) struct Faults {
     pub(super) compactions: Mutex<Vec<SortedError>>,
     /// Ingestion calls so far.
     pub(super) calls: AtomicI64,
+    /// The key whose value is damaged.
+    pub(super) damaged: Mutex<Option<Box<[u8]>>>,
 }
 
 impl Default for Faults {
@@ -92,6 +94,7 @@ impl Default for Faults {
             error: Mutex::new(SortedError::Io("planted".into())),
             compactions: Mutex::default(),
             calls: AtomicI64::new(0),
+            damaged: Mutex::default(),
         }
     }
 }
@@ -138,6 +141,9 @@ impl Sink for FaultySink<'_> {
 
 impl Sorted for Faulty {
     fn get(&self, key: &[u8], visit: &mut dyn FnMut(Option<&[u8]>)) -> Result<(), SortedError> {
+        if self.faults.damaged.lock().as_deref() == Some(key) {
+            return Err(SortedError::Corrupt { file: "planted".into(), what: "planted".into() });
+        }
         self.inner.get(key, visit)
     }
     fn range(&self, from: &[u8], to: &[u8], visit: &mut Show<'_>) -> Result<(), SortedError> {
