@@ -15,6 +15,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -230,15 +231,21 @@ pub fn run(config: Resolved) -> Result<(), BootError> {
                 Ok(outcome) => outcome,
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
-            _ = signals.next() => Err(BootError::Interrupted),
+            () = signals.again() => Err(BootError::Interrupted),
         }
     });
     // After a second signal the stop goes on on its thread; nobody waits for it any more.
     runtime.shutdown_background();
-    outcome?;
-    tracing::info!("stopped");
-    Ok(())
+    if outcome.is_ok() {
+        tracing::info!("stopped");
+    }
+    logs::finish();
+    outcome
 }
+
+/// Signals that come within this long of the first are the first: a terminal and a supervisor
+/// may both send one.
+const ONE_SIGNAL: Duration = Duration::from_secs(1);
 
 /// The signals that stop a server.
 struct Signals {
@@ -247,6 +254,17 @@ struct Signals {
 }
 
 impl Signals {
+    /// A signal that is not the first one come twice.
+    async fn again(&mut self) {
+        let first = Instant::now();
+        loop {
+            self.next().await;
+            if first.elapsed() >= ONE_SIGNAL {
+                return;
+            }
+        }
+    }
+
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {

@@ -1,22 +1,104 @@
 //! Where log lines go: to standard error, as text or as JSON.
 //!
 //! Holds: keys and values are never logged, so a log may be shown to anyone who may see the
-//! machine.
+//! machine. No thread that serves ever waits for whoever reads the log: lines go through a
+//! bounded queue to a thread of their own; what the queue has no room for is dropped, and a
+//! standard error that is full or gone changes nothing.
 
 use crate::config::{LogFormat, Resolved};
+use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that may wait to be written.
+const WAITING: usize = 1_024;
+/// How long the last lines may take at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The queue, once there is one.
+static QUEUE: OnceLock<SyncSender<Item>> = OnceLock::new();
+
+enum Item {
+    Line(Vec<u8>),
+    /// Everything before it was written once it is dropped.
+    Mark(#[expect(dead_code, reason = "its end is the message")] SyncSender<()>),
+}
+
+/// Makes writers of one line each.
+struct Lines(SyncSender<Item>);
+
+/// One line, sent off when it is dropped.
+struct Line {
+    queue: SyncSender<Item>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line { queue: self.0.clone(), bytes: Vec::new() }
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let line = std::mem::take(&mut self.bytes);
+        // Without room the line is lost; waiting would let a reader of logs stop the server.
+        let _ = self.queue.try_send(Item::Line(line));
+    }
+}
+
+fn write_lines(queue: &Receiver<Item>) {
+    for item in queue {
+        if let Item::Line(line) = item {
+            // Nobody may be there to read it.
+            let _ = io::stderr().write_all(&line);
+        }
+    }
+}
+
+/// Waits, for a moment, until the lines so far are written.
+pub(super) fn finish() {
+    let Some(queue) = QUEUE.get() else { return };
+    let (mark, written) = sync_channel(0);
+    if queue.try_send(Item::Mark(mark)).is_ok() {
+        // It ends by the mark being dropped, or by the time.
+        let _ = written.recv_timeout(LAST_WORDS);
+    }
+}
 
 /// Begins to write log lines. An embedding program that has set up its own lines keeps them.
 pub(super) fn start(config: &Resolved) {
+    let (sender, receiver) = sync_channel(WAITING);
+    let writer = std::thread::Builder::new().name("shoal-logs".to_owned());
+    if writer.spawn(move || write_lines(&receiver)).is_err() {
+        return;
+    }
+    let queue = QUEUE.get_or_init(|| sender).clone();
     // Libraries speak up only where something is wrong.
     let filter = format!("warn,{}", levels(config.log_level.name()));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
+        .with_writer(Lines(queue))
         .with_target(false);
     let outcome = match config.log_format {
         LogFormat::Text => {
-            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            let colours = io::IsTerminal::is_terminal(&io::stderr());
             lines.with_ansi(colours).try_init()
         }
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
@@ -33,6 +115,15 @@ fn levels(level: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_without_a_reader_are_dropped_and_nobody_waits() {
+        let (queue, _nobody_reads) = sync_channel(2);
+        let lines = Lines(queue);
+        for _ in 0..100 {
+            lines.make_writer().write_all(b"a line").expect("a line takes everything");
+        }
+    }
 
     #[test]
     fn every_level_makes_a_filter() {

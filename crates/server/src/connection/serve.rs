@@ -115,9 +115,22 @@ where
     let mut bytes = Vec::with_capacity(FIRST_READ);
     let mut pace = Pace::new(wire.shared.config.slow_request);
     loop {
-        // Time counts from the first byte on: a connection may be opened long before its use.
-        let started = !bytes.is_empty();
-        wire.read(&mut bytes, started.then_some(&mut pace)).await?;
+        // A request's time counts from its first byte on: a connection may be opened long before
+        // its use. But where it is crowded, those that never said a word make room.
+        if bytes.is_empty() {
+            let patience = wire.shared.config.slow_request;
+            match tokio::time::timeout(patience, wire.read(&mut bytes, None)).await {
+                Ok(read) => {
+                    read?;
+                }
+                Err(_) if wire.shared.registry.count() > wire.shared.client_limit() => {
+                    return Err(End::SlowRequest);
+                }
+                Err(_) => continue,
+            }
+        } else {
+            wire.read(&mut bytes, Some(&mut pace)).await?;
+        }
         if let Some(sniffed) = sniff(&bytes) {
             return Ok((sniffed, bytes));
         }

@@ -6,13 +6,13 @@
 //! origin, and a name that was rebound to 127.0.0.1 shows in `Host`.
 
 use crate::listener::is_loopback;
-use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN, TRANSFER_ENCODING};
 use hyper::http::uri::Authority;
 use hyper::{Uri, Version};
 use shoal_node::{Code, Refusal};
 use std::net::IpAddr;
 
-/// Refuses requests with more than one `Host`, HTTP/1.1 requests without one, and, on a
+/// Refuses transfer encodings other than chunked, requests with more than one `Host`, HTTP/1.1 requests without one, and, on a
 /// loopback listener, those that were meant for another host or come from another site.
 pub(crate) fn check(
     loopback_tcp: bool,
@@ -27,6 +27,11 @@ pub(crate) fn check(
     }
     if host.is_none() && uri.authority().is_none() && version == Version::HTTP_11 {
         return Err(Refusal::new(Code::BadRequest, "HTTP/1.1 asks for a Host header"));
+    }
+    // A body that is coded otherwise would be stored as it is coded.
+    if headers.get_all(TRANSFER_ENCODING).iter().any(|coding| !is_chunked(coding)) {
+        let why = "the only transfer encoding taken is chunked";
+        return Err(Refusal::new(Code::BadRequest, why));
     }
     if !loopback_tcp {
         return Ok(());
@@ -46,6 +51,10 @@ pub(crate) fn check(
              localhost or a loopback address",
         ))
     }
+}
+
+fn is_chunked(coding: &HeaderValue) -> bool {
+    coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
 fn is_local_origin(origin: &HeaderValue) -> bool {

@@ -92,6 +92,22 @@ fn a_flood_of_connections_stops_at_the_limit() {
     assert_eq!(after.line(), "+PONG");
 }
 
+/// Silent connections are welcome until it is crowded; then they make room.
+#[test]
+fn those_who_never_speak_make_room_where_it_is_crowded() {
+    let host = Host::with(&[("max_clients", "20"), ("slow_request", "1s")]);
+    let silent: Vec<Connection> = (0..20).map(|_| host.connect()).collect();
+    let limit = host.running.shared().client_limit();
+    while host.running.shared().registry.accepted() < 20 {
+        std::thread::yield_now();
+    }
+    while host.running.shared().registry.count() > limit {
+        std::thread::yield_now();
+    }
+    assert_eq!(host.get("/_health").status, 200);
+    drop(silent);
+}
+
 /// Requests that a web page can make a browser send end the connection at once.
 #[test]
 fn http_words_sent_as_commands_end_the_connection() {

@@ -70,6 +70,9 @@ impl DiskOptions {
     pub(crate) fn resolve(&self, dir: &Path) -> Resolved {
         let limit = self.memory_limit_bytes.max(16 * MIB);
         let buffer = self.buffer_bytes.unwrap_or_else(|| (limit / 4).min(256 * MIB));
+        let volume = volume_bytes(dir);
+        // On a small volume the log's spare files must not be what fills it.
+        let segment_bytes = self.segment_bytes.min(limit / 16).min((volume / 64).max(MIB));
         Resolved {
             cache_bytes: self.cache_bytes.unwrap_or(limit / 4),
             generation_bytes: usize::try_from(buffer / 2).unwrap_or(usize::MAX),
@@ -77,18 +80,22 @@ impl DiskOptions {
             min_free_bytes: self.min_free_bytes.unwrap_or_else(|| default_min_free(dir)),
             inline_below_bytes: self.inline_below_bytes.unwrap_or_else(|| available_memory() / 2),
             // The segment being written can never be cut.
-            log_bytes: self.log_bytes.max(self.segment_bytes.saturating_mul(2)),
-            segment_bytes: self.segment_bytes.min(limit / 16),
+            log_bytes: self.log_bytes.min(volume / 8).max(segment_bytes.saturating_mul(2)),
+            segment_bytes,
             quiet_after_ms: self.quiet_after_ms,
         }
     }
 }
 
+/// How large the volume that holds `dir` is.
+fn volume_bytes(dir: &Path) -> u64 {
+    rustix::fs::statvfs(dir).map_or(u64::MAX, |stat| stat.f_blocks.saturating_mul(stat.f_frsize))
+}
+
 /// The reserve for the volume that holds `dir`.
 fn default_min_free(dir: &Path) -> u64 {
-    let total =
-        rustix::fs::statvfs(dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
-    (total / 50).clamp(64 * MIB, 1024 * MIB)
+    let total = volume_bytes(dir);
+    (total / 50).clamp((total / 10).min(64 * MIB), 1024 * MIB)
 }
 
 /// Memory that the page cache may grow into: what the kernel calls available, and no more than

@@ -8,6 +8,7 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// [`Files`] of the operating system.
@@ -18,7 +19,7 @@ impl Files for RealFiles {
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
         let fresh = how == Open::Fresh;
         let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).create(fresh).truncate(fresh);
+        options.read(true).write(true).create(fresh).truncate(fresh).mode(0o600);
         Ok(Box::new(RealFile(options.open(path)?)))
     }
 
