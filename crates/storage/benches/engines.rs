@@ -70,6 +70,22 @@ fn get(engine: &MemoryEngine, number: u64) -> usize {
     len
 }
 
+/// Keys of one pipeline.
+const PIPELINE: usize = 16;
+
+/// Reads as many keys as a pipeline asks for, after telling the engine which if `foreseen`.
+fn get_pipeline(engine: &MemoryEngine, random: &mut fastrand::Rng, keys: u64, foreseen: bool) {
+    let numbers: [u64; PIPELINE] = std::array::from_fn(|_| random.u64(..keys));
+    if foreseen {
+        let places = numbers.map(key);
+        let at = places.each_ref().map(|(key, slot)| Address { space: 1, slot: *slot, key });
+        engine.foresee(&at);
+    }
+    for number in numbers {
+        assert_eq!(get(engine, number), 110);
+    }
+}
+
 fn memory(criterion: &mut Criterion) {
     for (size, keys) in [("1k", 1_000), ("1M", 1_000_000)] {
         let mut group = criterion.benchmark_group(format!("memory/{size}"));
@@ -94,6 +110,14 @@ fn memory(criterion: &mut Criterion) {
                 black_box(table.page(1, slot, 0, 10, &mut visit)).map(|_| seen)
             });
         });
+        group.throughput(Throughput::Elements(PIPELINE as u64));
+        group.bench_function("get_16", |b| {
+            b.iter(|| get_pipeline(&table, &mut random, keys, false));
+        });
+        group.bench_function("get_16_foreseen", |b| {
+            b.iter(|| get_pipeline(&table, &mut random, keys, true));
+        });
+        group.throughput(Throughput::Elements(1));
         let cache = engine(keys, true);
         group.bench_function("get_stamped", |b| {
             b.iter(|| assert_eq!(get(&cache, random.u64(..keys)), 110));

@@ -161,6 +161,28 @@ pub trait Policy: Send + Sync + 'static {
     fn due(&self, space: u32, value: &[u8]) -> Option<u64>;
 }
 
+/// What decides a change of one key, once it sees what is there; see [`Engine::update`].
+pub trait Decide {
+    /// Takes the value at the address, or `None`, and says whether it is to be changed. Called
+    /// once at most, perhaps from under a lock: it copies what it needs, quickly, and does not
+    /// call the engine.
+    fn decide(&mut self, stored: Option<&[u8]>) -> bool;
+
+    /// The new value, `None` to remove the old one, and what that adds to the slot's tally.
+    /// Asked for only after `decide` said yes.
+    fn change(&self) -> (Option<Parts<'_>>, Tally);
+}
+
+/// Whether an update took place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It was decided, and what was decided is applied.
+    Taken,
+    /// Nothing was read or decided, because a disk may have to be waited for. Ask again with
+    /// [`Patience::Block`].
+    Cold,
+}
+
 /// Called with key and value; returns whether to go on.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> bool + 'v;
 
@@ -214,6 +236,41 @@ pub trait Engine: Upkeep {
     /// [`EngineError::MemoryFull`], [`EngineError::DiskFull`], [`EngineError::Poisoned`], [`EngineError::Io`],
     /// [`EngineError::NoSpace`]: nothing was changed.
     fn submit(&self, ops: &[Op<'_>]) -> Result<Commit, EngineError>;
+
+    /// Shows `decide` the value at `at` and applies what it decides: what a [`Engine::read`] and
+    /// a [`Engine::submit`] of one op come to, for an engine that can do with one way to the key.
+    /// What the decision depends on and what was written join `commit`; the former also where
+    /// the write is refused.
+    ///
+    /// Like batches, updates of the same key come one after the other. Nothing else keeps others
+    /// from changing the key between the look and the change.
+    ///
+    /// # Errors
+    /// Those of [`Engine::read`], with nothing decided, and those of [`Engine::submit`], with
+    /// nothing changed.
+    fn update(
+        &self,
+        at: Address<'_>,
+        patience: Patience,
+        commit: &mut Commit,
+        decide: &mut dyn Decide,
+    ) -> Result<Turn, EngineError> {
+        let mut changes = false;
+        match self.read(at, patience, &mut |stored| changes = decide.decide(stored))? {
+            Answer::Given(seen) => *commit = commit.join(seen),
+            Answer::Cold => return Ok(Turn::Cold),
+        }
+        if changes {
+            let (put, tally) = decide.change();
+            *commit = commit.join(self.submit(&[Op { at, put, tally }])?);
+        }
+        Ok(Turn::Taken)
+    }
+
+    /// Says that the values at these addresses are about to be read or updated, so that an engine
+    /// can fetch them side by side rather than one after the other. Never waits, and changes
+    /// nothing but how long that takes.
+    fn foresee(&self, _at: &[Address<'_>]) {}
 
     /// Ready once `commit` is settled. Until then `waker` is kept and woken, once.
     ///

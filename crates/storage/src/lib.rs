@@ -12,6 +12,6 @@ pub mod files;
 pub mod memory;
 
 pub use engine::{
-    Address, Answer, Commit, Durability, Engine, EngineError, Op, Parts, Patience, Policy,
-    SpaceOptions, Status, Tally,
+    Address, Answer, Commit, Decide, Durability, Engine, EngineError, Op, Parts, Patience, Policy,
+    SpaceOptions, Status, Tally, Turn,
 };

@@ -32,7 +32,11 @@ fn engine(evict: bool) -> MemoryEngine {
 }
 
 fn put(engine: &MemoryEngine, key: &[u8], body: &[u8]) {
-    let at = Address { space: 1, slot: 500, key };
+    put_in(engine, 500, key, body);
+}
+
+fn put_in(engine: &MemoryEngine, slot: u16, key: &[u8], body: &[u8]) {
+    let at = Address { space: 1, slot, key };
     let put = Some(Parts { head: &[1; 10], body });
     engine.submit(&[Op { at, put, tally: Tally::default() }]).unwrap();
 }
@@ -68,6 +72,30 @@ fn reads_and_overwrites_allocate_nothing_and_other_lengths_once() {
         assert_eq!(allocated(|| put(&engine, &key, &[3; 200])), 224);
         assert_eq!(allocated(read), 0);
     }
+}
+
+#[test]
+fn the_first_key_of_a_slot_allocates_its_entry() {
+    let engine = engine(false);
+    // Slots of one partition: its list of slots grows now and then, by half of what it holds.
+    put_in(&engine, 640, b"key", &[2; 100]);
+    let others: Vec<u64> =
+        (641..704).map(|slot| allocated(|| put_in(&engine, slot, b"key", &[2; 100]))).collect();
+    // 1 + 3 + 110 bytes, one allocation of the class of 128.
+    let entry = 128;
+    let only = others.iter().filter(|&&bytes| bytes == entry).count();
+    assert!(only >= others.len() - 8, "{only} of {} allocated {entry} bytes", others.len());
+}
+
+#[test]
+fn looking_ahead_allocates_nothing() {
+    let engine = engine(false);
+    let keys: Vec<[u8; 4]> = (0..100u32).map(u32::to_be_bytes).collect();
+    keys.iter().for_each(|key| put(&engine, key, &[2; 100]));
+    let at: Vec<_> = keys.iter().map(|key| Address { space: 1, slot: 500, key }).collect();
+    // The first look of a thread sets up what the snapshot of spaces needs.
+    engine.foresee(&at);
+    assert_eq!(allocated(|| engine.foresee(&at)), 0);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 mod cases;
 mod model;
+mod updates;
 mod walks;
 
 use crate::engine::{
@@ -70,7 +71,7 @@ type Case = (&'static str, fn(&mut Bench<'_>));
 /// If the engine breaks a promise.
 pub fn check<S: Subject>(make: impl Fn(Arc<dyn Policy>) -> S) {
     let make = |policy: &Arc<SuitePolicy>| make(Arc::clone(policy) as Arc<dyn Policy>);
-    for &(name, case) in cases::CASES.iter().chain(walks::CASES) {
+    for &(name, case) in cases::CASES.iter().chain(updates::CASES).chain(walks::CASES) {
         let policy = Arc::new(SuitePolicy::default());
         let mut bench = Bench { subject: Box::new(make(&policy)), policy, spaces: Vec::new() };
         tracing::debug!(name, "conformance");

@@ -162,6 +162,12 @@ impl Buffer {
         shard.find(hash, key).map(|at| visit(&shard.entries[at]))
     }
 
+    /// The shard of a slot, if it is to be had without waiting.
+    pub(super) fn try_lock(&self, slot: u16) -> Option<RwLockReadGuard<'_, Shard>> {
+        // Not kept out by a waiting writer: the same thread may hold the shard for another key.
+        self.shards[shard_of(slot)].try_read_recursive()
+    }
+
     /// The shard of a slot whose entries are in key order.
     fn sorted(&self, space: u32, slot: u16) -> RwLockReadGuard<'_, Shard> {
         let lock = &self.shards[shard_of(slot)];
@@ -220,7 +226,7 @@ impl Buffer {
         &self,
         mut visit: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>,
     ) -> Result<(), E> {
-        for (space, slot) in self.places(|_| true) {
+        for (space, slot) in self.written_slots() {
             let shard = self.sorted(space, slot);
             for entry in shard.of_slot(place_of(space, slot)) {
                 visit(entry.record.key(), entry.record.value())?;
@@ -234,12 +240,24 @@ impl Buffer {
         self.due.lock().iter().cloned().collect()
     }
 
+    /// Every key of a slot and when its value is due.
+    pub(crate) fn due_times(&self, space: u32, slot: u16) -> Vec<(Box<[u8]>, u64)> {
+        let shard = self.shards[shard_of(slot)].read();
+        let of_slot = shard.of_slot(place_of(space, slot));
+        of_slot.map(|entry| (entry.record.key().into(), entry.due)).collect()
+    }
+
+    /// The slots that have entries, in order.
+    pub(crate) fn written_slots(&self) -> Vec<(u32, u16)> {
+        self.places(|_| true)
+    }
+
     /// The slots whose tallies changed in this generation, in order.
     pub(crate) fn changed_slots(&self) -> Vec<(u32, u16)> {
         self.places(|slot| slot.delta != Tally::default())
     }
 
-    /// The slots that have entries, in order.
+    /// Those of the slots that have entries that are wanted, in order.
     fn places(&self, wanted: impl Fn(&Slot) -> bool) -> Vec<(u32, u16)> {
         let mut places: Vec<u64> = Vec::new();
         for shard in &self.shards {

@@ -4,11 +4,14 @@
 //! Holds: values, due index, tallies and the mark go into the store in one atomic ingestion, so
 //! the store is always exactly what the log says up to the mark. The log is synced up to the mark
 //! before, so that a position below a mark is never given to another entry; and it is cut only
-//! after. A sealed generation stays readable until the store has it.
+//! after. A sealed generation stays readable until the store has it. The due index has an entry
+//! for what the store holds and for nothing else, but for values that could not be read.
 
 use super::buffer::Buffer;
 use super::core::{Core, Generations, log_failed};
+use super::hash::hash_of;
 use super::keys;
+use super::shard::NEVER;
 use super::sorted::{Sink, Sorted, SortedError};
 use super::spaces::Spaces;
 use crate::engine::{EngineError, Policy, Tally};
@@ -33,6 +36,8 @@ pub(crate) struct Surroundings<'c> {
     pub(crate) policy: &'c dyn Policy,
     /// The generation that takes the writes meanwhile.
     pub(crate) active: &'c Buffer,
+    /// The newest of what the store has, the newest first.
+    pub(crate) kept: &'c [Arc<Buffer>],
 }
 
 impl Core {
@@ -64,12 +69,13 @@ impl Core {
     /// The store has nothing of it then; it stays in memory.
     pub(crate) fn write_sealed(&self, pending: &Pending) -> Result<(), SortedError> {
         self.log.sync().map_err(|error| SortedError::Io(error.to_string()))?;
-        let active = Arc::clone(&self.generations.load().active);
+        let generations = self.generations.load_full();
         let around = Surroundings {
             store: self.store.as_ref(),
             spaces: &self.spaces,
             policy: self.policy.as_ref(),
-            active: &active,
+            active: &generations.active,
+            kept: &generations.kept,
         };
         write_generation(&around, pending)
     }
@@ -81,9 +87,11 @@ impl Core {
     pub(crate) fn settle_sealed(&self, pending: &Pending) -> Result<(), EngineError> {
         let old = self.generations.load_full();
         let active = Arc::clone(&old.active);
-        let kept = Some(Arc::clone(&pending.buffer));
+        let mut kept = vec![Arc::clone(&pending.buffer)];
+        kept.extend(old.kept.iter().cloned());
+        let leaving = kept.split_off(kept.len().min(self.options.kept_generations));
         self.generations.store(Arc::new(Generations { active, sealed: None, kept }));
-        self.leaving.lock().extend(old.kept.clone());
+        self.leaving.lock().extend(leaving);
         drop(old);
         self.free_generations();
         self.stale.lock().leaving = Arc::default();
@@ -111,6 +119,11 @@ pub(crate) fn write_generation(
     around: &Surroundings<'_>,
     pending: &Pending,
 ) -> Result<(), SortedError> {
+    // Before the store is written, as it is asked.
+    let mut stale = outdated(around, &pending.buffer);
+    stale.extend(pending.stale.iter().cloned());
+    stale.sort_unstable();
+    stale.dedup();
     around.store.ingest(&mut |sink| {
         write_values(around, &pending.buffer, sink)?;
         let mut mark = [0; 9];
@@ -118,7 +131,7 @@ pub(crate) fn write_generation(
         mark[1..].copy_from_slice(&pending.until.to_le_bytes());
         sink.put(&keys::mark(), &mark)?;
         write_tallies(around, &pending.buffer, sink)?;
-        write_due(around, pending, sink)
+        write_due(around, &pending.buffer, &stale, sink)
     })
 }
 
@@ -170,20 +183,62 @@ fn write_tallies(
 /// same entry is new again.
 fn write_due(
     around: &Surroundings<'_>,
-    pending: &Pending,
+    buffer: &Buffer,
+    stale: &[Box<[u8]>],
     sink: &mut dyn Sink,
 ) -> Result<(), SortedError> {
-    let mut stale = pending.stale.iter().peekable();
-    for entry in pending.buffer.due_entries() {
+    let mut stale = stale.iter().peekable();
+    for entry in buffer.due_entries() {
         while let Some(old) = stale.next_if(|old| ***old < *entry) {
             sink.remove(old)?;
         }
         stale.next_if(|old| ***old == *entry);
-        if keys::space_of(&entry).is_some_and(|space| !around.policy.is_dead(space)) {
+        let space = keys::space_of(&entry).filter(|space| !around.policy.is_dead(*space));
+        if let Some(space) = space {
+            if let Some(space) = around.spaces.get(space) {
+                space.index();
+            }
             sink.put(&entry, &[])?;
         }
     }
     stale.try_for_each(|old| sink.remove(old))
+}
+
+/// The entries of the stored due index whose values this generation replaces or removes. Without
+/// this a key that is given a new time again and again would leave an entry behind each time.
+fn outdated(around: &Surroundings<'_>, buffer: &Buffer) -> Vec<Box<[u8]>> {
+    let mut found = Vec::new();
+    for (space_id, slot) in buffer.written_slots() {
+        let space = around.spaces.get(space_id);
+        if !space.is_some_and(|space| space.is_indexed()) || around.policy.is_dead(space_id) {
+            continue;
+        }
+        for (key, due) in buffer.due_times(space_id, slot) {
+            let old = stored_due(around, (space_id, slot), &key);
+            if old != NEVER && old != due {
+                found.push(keys::due(old, &key));
+            }
+        }
+    }
+    found
+}
+
+/// When what the store has under a stored key is due.
+fn stored_due(around: &Surroundings<'_>, (space, slot): (u32, u16), key: &[u8]) -> u64 {
+    let hash = hash_of(key);
+    let kept = around.kept.iter().find_map(|kept| kept.read(slot, hash, key, |entry| entry.due));
+    if let Some(due) = kept {
+        return due;
+    }
+    let mut due = None;
+    let asked = around.store.get(key, &mut |value| {
+        due = value.and_then(|value| around.policy.due(space, value));
+    });
+    if let Err(error) = asked {
+        // Its entry is found out of date when its time comes.
+        tracing::debug!(%error, "a value that is replaced can not be read");
+    }
+    due.unwrap_or(NEVER)
 }
 
 /// What the store says about itself: the mark, and every slot's tally.
@@ -205,6 +260,11 @@ pub(crate) fn load(
         };
     })?;
     let mark = mark?;
+    let (from, to) = keys::due_all();
+    store.range(&from, &to, &mut |_, _| {
+        spaces.index_all();
+        false
+    })?;
     let (from, to) = keys::tallies();
     let mut wrong = false;
     store.range(&from, &to, &mut |key, value| {

@@ -29,9 +29,10 @@ pub(crate) struct Generations {
     pub(crate) active: Arc<Buffer>,
     /// Being written into the sorted store.
     pub(crate) sealed: Option<Arc<Buffer>>,
-    /// What the last checkpoint wrote, kept so that what was written lately is found without
-    /// the store.
-    pub(crate) kept: Option<Arc<Buffer>>,
+    /// What the last checkpoints wrote, the newest first, kept so that what was written lately is
+    /// found without the store. Only the oldest may be let go: what hides an older entry stays
+    /// as long as that.
+    pub(crate) kept: Vec<Arc<Buffer>>,
 }
 
 impl Generations {
@@ -56,7 +57,7 @@ impl Generations {
     ) -> Option<R> {
         let hash = hash_of(key);
         let mut visit = Some(visit);
-        self.newest_first().chain(self.kept.as_ref()).find_map(|generation| {
+        self.newest_first().chain(&self.kept).find_map(|generation| {
             generation.read(slot, hash, key, |entry| visit.take().map(|visit| visit(entry)))?
         })
     }
@@ -156,13 +157,13 @@ pub(crate) struct Parts {
     pub(crate) log: Arc<Log>,
     pub(crate) store: Box<dyn Sorted>,
     pub(crate) spaces: Spaces,
-    pub(crate) active: Buffer,
+    pub(crate) active: Arc<Buffer>,
     pub(crate) free_space: FreeSpace,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
-        let generations = Generations { active: Arc::new(parts.active), sealed: None, kept: None };
+        let generations = Generations { active: parts.active, sealed: None, kept: Vec::new() };
         let inline = parts.store.figures().bytes <= parts.options.inline_below_bytes;
         Self {
             options: parts.options,

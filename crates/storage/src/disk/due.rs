@@ -1,8 +1,9 @@
 //! The due index: what is to be offered to the sweep, in the order of its time.
 //!
 //! Entries stand in the sorted store for values that are there, and in the buffer's due sets for
-//! values that are not there yet. A value that was overwritten or removed leaves its entry
-//! behind; it is found out of date when its time has come, and goes with the next checkpoint.
+//! values that are not there yet. The checkpoint that replaces or removes a value takes its entry
+//! out. What that misses, as where the value could not be read, is found out of date when its time
+//! has come, and goes with the next checkpoint.
 //!
 //! Holds: one pass offers an entry once; the next pass begins only after a call that found
 //! nothing more. An entry whose value can not be read holds up none behind it.

@@ -117,6 +117,10 @@ impl Engine for DiskEngine {
         self.core.submit(ops)
     }
 
+    fn foresee(&self, at: &[Address<'_>]) {
+        self.core.foresee(at);
+    }
+
     fn settle(&self, commit: Commit, waker: &Waker) -> Poll<Result<(), EngineError>> {
         if commit == Commit::DONE {
             return Poll::Ready(Ok(()));
@@ -184,7 +188,7 @@ impl Upkeep for DiskEngine {
         let log = core.log.status();
         let generations = core.generations.load();
         let buffered: usize = generations.newest_first().map(|buffer| buffer.bytes()).sum();
-        let kept = generations.kept.as_ref().map_or(0, |buffer| buffer.bytes());
+        let kept: usize = generations.kept.iter().map(|buffer| buffer.bytes()).sum();
         drop(generations);
         let broken = core.broken().or(log.poisoned.map(log_failed));
         Status {

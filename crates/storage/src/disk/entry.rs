@@ -13,23 +13,26 @@
 //! Holds: decoding trusts nothing; whatever does not parse to its last byte is damage.
 
 use crate::engine::{Address, Op, Tally};
+use smallvec::SmallVec;
 
 const FORMAT: u8 = 1;
 const PUTS: u8 = 1;
 const WIDE: u8 = 2;
+/// Heads up to this length are made on the stack: those of one op with a key of usual length.
+const SHORT: usize = 128;
 
 /// The bytes of a batch that are not values: what stands before each op's value, and where.
 pub(crate) struct Heads {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+    bytes: SmallVec<[u8; SHORT]>,
+    ends: SmallVec<[usize; 1]>,
 }
 
 impl Heads {
     /// Encodes everything of `ops` but the values.
     pub(crate) fn of(ops: &[Op<'_>]) -> Self {
         let keys: usize = ops.iter().map(|op| op.at.key.len() + 16).sum();
-        let mut bytes = Vec::with_capacity(5 + keys);
-        let mut ends = Vec::with_capacity(ops.len());
+        let mut bytes = SmallVec::with_capacity(5 + keys);
+        let mut ends = SmallVec::with_capacity(ops.len());
         bytes.push(FORMAT);
         let count = u32::try_from(ops.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&count.to_le_bytes());
@@ -41,8 +44,8 @@ impl Heads {
     }
 
     /// The whole entry as parts in order, values borrowed from `ops`.
-    pub(crate) fn parts<'a>(&'a self, ops: &'a [Op<'_>]) -> Vec<&'a [u8]> {
-        let mut parts = Vec::with_capacity(ops.len() * 3);
+    pub(crate) fn parts<'a>(&'a self, ops: &'a [Op<'_>]) -> SmallVec<[&'a [u8]; 3]> {
+        let mut parts = SmallVec::with_capacity(ops.len() * 3);
         let mut from = 0;
         for (op, end) in ops.iter().zip(&self.ends) {
             if let Some(put) = op.put {
@@ -59,7 +62,7 @@ impl Heads {
     }
 }
 
-fn push_op(op: &Op<'_>, bytes: &mut Vec<u8>) {
+fn push_op(op: &Op<'_>, bytes: &mut SmallVec<[u8; SHORT]>) {
     let narrow = i8::try_from(op.tally.keys).ok().zip(i8::try_from(op.tally.expiring).ok());
     let puts = if op.put.is_some() { PUTS } else { 0 };
     let flags = puts | if narrow.is_none() { WIDE } else { 0 };

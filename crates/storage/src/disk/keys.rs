@@ -132,6 +132,12 @@ pub(crate) fn due_until(now_ms: u64) -> ([u8; DUE_PREFIX], [u8; DUE_PREFIX]) {
     bounds
 }
 
+/// The bounds between which the whole due index is, the upper one excluded.
+pub(crate) fn due_all() -> ([u8; 4], [u8; DUE_PREFIX + 1]) {
+    // No space has the highest number, so no entry begins with so many bytes of ones.
+    (DUE, [0xFF; DUE_PREFIX + 1])
+}
+
 /// When an entry of the due index is due, and the stored key it is about.
 pub(crate) fn decode_due(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (due, key) = bytes.strip_prefix(DUE.as_slice())?.split_first_chunk::<8>()?;
@@ -191,5 +197,10 @@ mod tests {
         assert!(due(10, b"\0\0\0\x01\0\0k").as_ref() < high.as_slice());
         assert!(due(11, b"\0\0\0\x01\0\0k").as_ref() >= high.as_slice());
         assert!(due(0, b"").as_ref() >= low.as_slice());
+        let (low, high) = due_all();
+        assert!(due(0, &encode(Address { space: 0, slot: 0, key: b"" })).as_ref() > low.as_slice());
+        let last = Address { space: MAX_SPACE, slot: 16_383, key: &[0xFF; 20] };
+        assert!(due(u64::MAX, &encode(last)).as_ref() >= high.as_slice(), "never is not a time");
+        assert!(due(u64::MAX - 1, &encode(last)).as_ref() < high.as_slice());
     }
 }

@@ -25,6 +25,7 @@ mod core;
 mod due;
 mod engine;
 mod entry;
+mod foresee;
 mod hash;
 mod keys;
 mod lsm;

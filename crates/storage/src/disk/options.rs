@@ -3,22 +3,26 @@
 use std::path::Path;
 
 const MIB: u64 = 1 << 20;
+/// How many generations are kept to be read, at most: a key that none has is looked up in each.
+const MOST_KEPT: usize = 6;
 
 /// Options of a disk engine. All bounds are of this engine alone, whatever number of keyspaces
 /// it holds.
 #[derive(Clone, Debug)]
 pub struct DiskOptions {
     /// Bytes of memory the engine may use for cache, buffers, pending writes and its own work.
-    /// A quarter each goes to the cache and to the write buffer (at most 256 MiB), half of the
-    /// latter to what the last checkpoint wrote, which is kept to be read, a thirty-second (at
+    /// A quarter each goes to the write buffer (at most 256 MiB) and to what the last checkpoints
+    /// wrote, which is kept to be read, an eighth to the cache of blocks, a thirty-second (at
     /// most 16 MiB) to writes waiting for the log; the rest is room for compaction, filters and
     /// the allocator. Anything below 16 MiB counts as that.
     pub memory_limit_bytes: u64,
-    /// Bytes of blocks kept in memory, where the quarter is not wanted.
+    /// Bytes of blocks kept in memory, where the eighth is not wanted.
     pub cache_bytes: Option<u64>,
-    /// Bytes of write buffer, both generations together, where the quarter is not wanted. The
-    /// generation that is kept to be read comes on top of it.
+    /// Bytes of write buffer, both generations together, where the quarter is not wanted.
     pub buffer_bytes: Option<u64>,
+    /// Bytes of what the last checkpoints wrote, kept to be read, where the quarter is not wanted;
+    /// one generation at least and six at most.
+    pub kept_bytes: Option<u64>,
     /// Bytes that are kept free on the volume: below them puts are refused. `None` for the
     /// greater of 64 MiB and 2 % of the volume, but no more than 1 GiB.
     pub min_free_bytes: Option<u64>,
@@ -43,6 +47,7 @@ impl Default for DiskOptions {
             memory_limit_bytes: 512 * MIB,
             cache_bytes: None,
             buffer_bytes: None,
+            kept_bytes: None,
             min_free_bytes: None,
             inline_below_bytes: None,
             log_bytes: 512 * MIB,
@@ -58,6 +63,8 @@ pub(crate) struct Resolved {
     pub(crate) cache_bytes: u64,
     /// Bytes of one generation of the write buffer.
     pub(crate) generation_bytes: usize,
+    /// How many generations that the store has are kept to be read.
+    pub(crate) kept_generations: usize,
     pub(crate) pending_bytes: usize,
     pub(crate) min_free_bytes: u64,
     pub(crate) inline_below_bytes: u64,
@@ -70,12 +77,16 @@ impl DiskOptions {
     pub(crate) fn resolve(&self, dir: &Path) -> Resolved {
         let limit = self.memory_limit_bytes.max(16 * MIB);
         let buffer = self.buffer_bytes.unwrap_or_else(|| (limit / 4).min(256 * MIB));
+        let kept = self.kept_bytes.unwrap_or(limit / 4);
         let volume = volume_bytes(dir);
         // On a small volume the log's spare files must not be what fills it.
         let segment_bytes = self.segment_bytes.min(limit / 16).min((volume / 64).max(MIB));
         Resolved {
-            cache_bytes: self.cache_bytes.unwrap_or(limit / 4),
+            cache_bytes: self.cache_bytes.unwrap_or(limit / 8),
             generation_bytes: usize::try_from(buffer / 2).unwrap_or(usize::MAX),
+            kept_generations: usize::try_from(kept / (buffer / 2).max(1))
+                .unwrap_or(MOST_KEPT)
+                .clamp(1, MOST_KEPT),
             pending_bytes: usize::try_from((limit / 32).min(16 * MIB)).unwrap_or(usize::MAX),
             min_free_bytes: self.min_free_bytes.unwrap_or_else(|| default_min_free(dir)),
             inline_below_bytes: self.inline_below_bytes.unwrap_or_else(|| available_memory() / 2),
@@ -124,7 +135,7 @@ mod tests {
             let options = DiskOptions { memory_limit_bytes: mib * MIB, ..DiskOptions::default() };
             let resolved = options.resolve(Path::new("."));
             let sum = resolved.cache_bytes
-                + 3 * resolved.generation_bytes as u64
+                + (2 + resolved.kept_generations as u64) * resolved.generation_bytes as u64
                 + 2 * resolved.pending_bytes as u64;
             assert!(sum <= mib.max(16) * MIB * 11 / 16, "{mib} MiB: {sum}");
             assert!(resolved.generation_bytes as u64 >= MIB);

@@ -3,6 +3,11 @@
 use super::keys;
 use crate::engine::{Address, Parts};
 
+/// Bytes that come into a processor's cache together.
+const LINE: usize = 64;
+/// How many of them a read of a short record needs.
+const LINES: usize = 3;
+
 /// A stored key and what is to be kept under it, in one piece of memory.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -35,6 +40,11 @@ impl Record {
     /// The value; `None` means that the key was removed.
     pub(crate) fn value(&self) -> Option<&[u8]> {
         (!self.removed).then(|| &self.bytes[usize::from(self.key_len)..])
+    }
+
+    /// Reads a byte of each of the first few cache lines, and makes something of them.
+    pub(crate) fn touch(&self) -> u8 {
+        self.bytes.iter().step_by(LINE).take(LINES).fold(0, |sum, byte| sum ^ byte)
     }
 
     /// The length of key and value together, in bytes.

@@ -2,6 +2,8 @@
 //!
 //! Holds: ops of dead spaces are dropped. What replay brings back is bounded by the same buffer
 //! size as writes are; where the log holds more, the buffer is written to the store on the way.
+//! Where the disk has no room for that, the buffer grows beyond its size: what the log holds
+//! beyond the mark was in memory before, so that it finds room there again.
 
 use super::buffer::{Buffer, Change, NEVER};
 use super::checkpoint::{self, Pending, Surroundings, write_generation};
@@ -11,7 +13,7 @@ use super::keys::MAX_KEY;
 use super::log::{Log, LogError, LogOptions};
 use super::options::Resolved;
 use super::record::Record;
-use super::sorted::Sorted;
+use super::sorted::{Sorted, SortedError};
 use super::space::FreeSpace;
 use super::spaces::{SLOTS, Space, Spaces};
 use crate::engine::{self, Commit, EngineError, Policy};
@@ -35,10 +37,12 @@ pub(crate) fn open(
         store: store.as_ref(),
         spaces: &spaces,
         policy: policy.as_ref(),
+        generation_bytes: options.generation_bytes,
         bound: options.generation_bytes,
-        active: Buffer::default(),
+        active: Arc::default(),
         mark,
         ops: 0,
+        full: None,
     };
     let log_options = LogOptions {
         segment_bytes: options.segment_bytes,
@@ -51,9 +55,12 @@ pub(crate) fn open(
             replay.entry(position, bytes)
         })
         .map_err(log_failed)?;
-    let (active, mark, ops) = (replay.active, replay.mark, replay.ops);
+    let Replay { active, mark, ops, full, .. } = replay;
     tracing::info!(mark, end = log.end(), ops, took = ?begun.elapsed(), "disk engine opened");
     let free_space = FreeSpace::new(files, dir, options.min_free_bytes);
+    if full.is_some() {
+        free_space.met_full(full);
+    }
     Ok(Core::new(Parts { options, policy, log, store, spaces, active, free_space }))
 }
 
@@ -61,10 +68,14 @@ struct Replay<'r> {
     store: &'r dyn Sorted,
     spaces: &'r Spaces,
     policy: &'r dyn Policy,
+    generation_bytes: usize,
+    /// How large the buffer may become before it is written to the store.
     bound: usize,
-    active: Buffer,
+    active: Arc<Buffer>,
     mark: u64,
     ops: u64,
+    /// What the store said of a full disk, unless a later write went through.
+    full: Option<String>,
 }
 
 impl Replay<'_> {
@@ -111,18 +122,39 @@ impl Replay<'_> {
         })
     }
 
-    /// Writes what was replayed so far into the store.
+    /// Writes what was replayed so far into the store, or lets the buffer grow by another
+    /// generation where the disk is full.
     fn make_room(&mut self, until: u64) -> Result<(), LogError> {
-        let full = std::mem::take(&mut self.active);
-        let pending = Pending { buffer: Arc::new(full), until, stale: Arc::default() };
+        let replayed = std::mem::take(&mut self.active);
+        let buffer = Arc::clone(&replayed);
+        let pending = Pending { buffer, until, stale: Arc::default() };
         let around = Surroundings {
             store: self.store,
             spaces: self.spaces,
             policy: self.policy,
             active: &self.active,
+            kept: &[],
         };
-        write_generation(&around, &pending).map_err(|error| LogError::Io(error.to_string()))?;
-        self.mark = until;
-        Ok(())
+        match write_generation(&around, &pending) {
+            Ok(()) => {
+                self.mark = until;
+                self.bound = self.generation_bytes;
+                self.full = None;
+                Ok(())
+            }
+            Err(SortedError::Full(why)) => {
+                tracing::warn!(why, "no room for a checkpoint while the log is replayed");
+                self.bound = replayed.bytes().saturating_add(self.generation_bytes);
+                self.active = replayed;
+                self.full = Some(why);
+                // What was half written goes, and the room that it took.
+                self.store.reopen().map_err(|error| store_failed(&error))
+            }
+            Err(error) => Err(store_failed(&error)),
+        }
     }
+}
+
+fn store_failed(error: &SortedError) -> LogError {
+    LogError::Io(error.to_string())
 }

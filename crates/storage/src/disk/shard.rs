@@ -68,9 +68,19 @@ pub(super) struct Shard {
 }
 
 impl Shard {
+    /// Where the first entry with this hash is.
+    pub(super) fn first(&self, hash: u64) -> Option<u32> {
+        self.table.get(&hash).copied()
+    }
+
+    /// The entry at a place.
+    pub(super) fn entry(&self, at: u32) -> Option<&Entry> {
+        self.entries.get(at as usize)
+    }
+
     /// Where the entry of a stored key with this hash is.
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        let mut at = *self.table.get(&hash)?;
+        let mut at = self.first(hash)?;
         while let Some(entry) = self.entries.get(at as usize) {
             if entry.record.key() == key {
                 return Some(at as usize);

@@ -21,6 +21,8 @@ pub(crate) const CHUNKS: usize = (SLOTS / CHUNK) as usize;
 #[derive(Debug)]
 pub(crate) struct Space {
     open: AtomicBool,
+    /// Whether the stored due index may have entries of the space.
+    indexed: AtomicBool,
     /// 0 for always, 1 for the operating system's pleasure, else the interval in ms plus 2.
     durability: AtomicU64,
     tallies: [OnceLock<Box<[SlotTally]>>; CHUNKS],
@@ -49,9 +51,10 @@ impl SlotTally {
 }
 
 impl Space {
-    fn new() -> Self {
+    fn new(indexed: bool) -> Self {
         Self {
             open: AtomicBool::new(false),
+            indexed: AtomicBool::new(indexed),
             durability: AtomicU64::new(0),
             tallies: [const { OnceLock::new() }; CHUNKS],
             total: SlotTally::default(),
@@ -80,6 +83,16 @@ impl Space {
         };
         self.durability.store(durability, Ordering::Relaxed);
         self.open.store(true, Ordering::Release);
+    }
+
+    /// Whether the stored due index may have entries of the space.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.indexed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that an entry of the space goes into the stored due index.
+    pub(crate) fn index(&self) {
+        self.indexed.store(true, Ordering::Relaxed);
     }
 
     /// Adds to a slot's tally.
@@ -117,6 +130,8 @@ impl Space {
 pub(crate) struct Spaces {
     known: ArcSwap<BTreeMap<u32, Arc<Space>>>,
     retired: Mutex<BTreeSet<u32>>,
+    /// Whether the due index had entries when the store was opened, of whichever space.
+    indexed: AtomicBool,
 }
 
 impl Spaces {
@@ -152,7 +167,7 @@ impl Spaces {
         if retired.contains(&space) {
             return None;
         }
-        let made = Arc::new(Space::new());
+        let made = Arc::new(Space::new(self.indexed.load(Ordering::Relaxed)));
         self.known.rcu(|known| {
             let mut next = BTreeMap::clone(known);
             next.entry(space).or_insert_with(|| Arc::clone(&made));
@@ -160,6 +175,11 @@ impl Spaces {
         });
         drop(retired);
         self.get(space)
+    }
+
+    /// Notes that the stored due index may have entries of any space that is made from now on.
+    pub(crate) fn index_all(&self) {
+        self.indexed.store(true, Ordering::Relaxed);
     }
 
     /// Makes the space take writes, or changes its options. `false` if it is retired.
@@ -188,7 +208,7 @@ mod tests {
 
     #[test]
     fn sums_follow_the_slots_asked_for() {
-        let space = Space::new();
+        let space = Space::new(false);
         let one = Tally { keys: 1, expiring: 0 };
         for slot in [0, 255, 256, 16_383] {
             space.add(slot, one);

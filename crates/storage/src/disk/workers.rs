@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// How often the threads look around when nothing wakes them.
 const TICK: Duration = Duration::from_secs(1);
+/// How long a checkpoint that failed rests before it is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// How many unsorted runs the store may have before checkpoints wait for compaction.
 const RUNS_WAIT: usize = 24;
 /// How many it may have at all; the store's format ends at 255.
@@ -99,7 +101,11 @@ fn checkpoints(core: &Core) {
             pending = core.seal();
         }
         let done = match &pending {
-            None => Ok(()),
+            None => {
+                // What there was no room for is gone.
+                core.free_space.met_full(None);
+                Ok(())
+            }
             Some(sealed) => write(core, sealed),
         };
         match done {
@@ -109,7 +115,9 @@ fn checkpoints(core: &Core) {
                 core.notify();
             }
             Err(SortedError::Full(why)) => {
-                tracing::warn!(why, "a checkpoint met a full disk");
+                if !core.free_space.has_met_full() {
+                    tracing::warn!(why, "a checkpoint met a full disk");
+                }
                 core.free_space.met_full(Some(why));
             }
             Err(SortedError::Interrupted) => {}
@@ -124,6 +132,10 @@ fn checkpoints(core: &Core) {
 /// Waits until a checkpoint is due, and returns the last request it will serve; `None` to end.
 fn next_checkpoint(core: &Core, retry: bool) -> Option<u64> {
     let mut work = core.work.lock();
+    if retry && !work.stopping {
+        // Without a reserve there always seems to be room.
+        core.changed.wait_for(&mut work, TRY_AGAIN);
+    }
     loop {
         if work.stopping || core.broken().is_some() {
             return None;
@@ -143,6 +155,8 @@ fn next_checkpoint(core: &Core, retry: bool) -> Option<u64> {
 fn is_due(core: &Core) -> bool {
     let active = Arc::clone(&core.generations.load().active);
     active.bytes() >= core.options.generation_bytes
+        // Met while the log was replayed: puts are refused until a checkpoint went through.
+        || core.free_space.has_met_full()
         || core.log.status().needed_bytes >= core.options.log_bytes && !active.is_empty()
         || core.is_quiet() && (!active.is_empty() || !core.stale.lock().fresh.is_empty())
 }

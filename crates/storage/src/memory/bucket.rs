@@ -4,13 +4,16 @@
 //! of each one's hash. A lookup compares those eight at a time and opens an entry only when they
 //! agree, so that a miss costs no visit to an entry and a hit one. Arrays rather than an open
 //! table, because they can be nearly full whatever their size: at 60 keys a slot, a table of a
-//! power of two would stand half empty in every slot at once.
+//! power of two would stand half empty in every slot at once. The first entry and the first eight
+//! tags lie where the arrays' pointers would, so that a bucket of one allocates nothing.
 //!
 //! Holds: `tags[i]` belongs to `entries[i]`; every entry's hash begins with the `depth` upper
 //! bits of `first`, and the lower bits of `first` are zero.
 
-use crate::memory::entry::{Entry, Hash};
+use crate::memory::entry::{Entry, Hash, LINE};
 use crate::memory::size::size_class;
+
+use smallvec::SmallVec;
 
 /// The most entries before a bucket is split.
 pub(super) const BUCKET_MAX: usize = 64;
@@ -24,8 +27,8 @@ const LANES: usize = 8;
 /// Entries of one range of hashes.
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
-    tags: Vec<u16>,
-    entries: Vec<Entry>,
+    tags: SmallVec<[u16; LANES]>,
+    entries: SmallVec<[Entry; 1]>,
     /// The first prefix of the range.
     pub(super) first: u32,
     /// How many bits of the prefix are the same throughout.
@@ -34,8 +37,8 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// An empty bucket for the hashes that begin with the `depth` upper bits of `first`.
-    pub(super) const fn new(first: u32, depth: u8) -> Self {
-        Self { tags: Vec::new(), entries: Vec::new(), first, depth }
+    pub(super) fn new(first: u32, depth: u8) -> Self {
+        Self { tags: SmallVec::new(), entries: SmallVec::new(), first, depth }
     }
 
     /// The first prefix beyond the range, `None` if there is none.
@@ -45,7 +48,7 @@ impl Bucket {
     }
 
     /// How many entries there are.
-    pub(super) const fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
@@ -87,6 +90,13 @@ impl Bucket {
         })
     }
 
+    /// Looks at each cache line of tags, so that they are at hand when they are compared; what
+    /// comes of it means nothing.
+    pub(super) fn touch_tags(&self) -> u16 {
+        let last = self.tags.last().copied().unwrap_or(0);
+        self.tags.iter().step_by(LINE / size_of::<u16>()).fold(last, |sum, tag| sum ^ tag)
+    }
+
     /// Adds an entry whose key is not there.
     pub(super) fn push(&mut self, tag: u16, entry: Entry) {
         self.reserve(1);
@@ -99,8 +109,8 @@ impl Bucket {
         let len = self.entries.len();
         if len + more > self.entries.capacity() {
             let capacity = capacity_for(len + more);
-            self.tags.reserve_exact(capacity - len);
-            self.entries.reserve_exact(capacity - len);
+            self.tags.grow(capacity);
+            self.entries.grow(capacity);
         }
     }
 
@@ -120,8 +130,8 @@ impl Bucket {
 
     fn shrink_to(&mut self, capacity: usize) {
         if self.entries.capacity() > capacity {
-            self.tags.shrink_to(capacity);
-            self.entries.shrink_to(capacity);
+            self.tags.grow(capacity);
+            self.entries.grow(capacity);
         }
     }
 
@@ -156,9 +166,10 @@ impl Bucket {
     }
 
     /// The bytes of the arrays, without what the entries allocate.
-    pub(super) const fn size(&self) -> usize {
-        size_class(self.tags.capacity() * size_of::<u16>())
-            + size_class(self.entries.capacity() * size_of::<Entry>())
+    pub(super) fn size(&self) -> usize {
+        let tags = if self.tags.spilled() { self.tags.capacity() } else { 0 };
+        let entries = if self.entries.spilled() { self.entries.capacity() } else { 0 };
+        size_class(tags * size_of::<u16>()) + size_class(entries * size_of::<Entry>())
     }
 }
 

@@ -14,6 +14,13 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// Bytes of a stamp.
 const STAMP_LEN: usize = 4;
 
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
+/// How much of an entry is fetched before it is used. A processor that reads on in order fetches
+/// the rest by itself.
+const NEAR: usize = 4 * LINE;
+
 /// The hash of a key, whose parts serve three ends: the top bits choose the bucket, the top 48
 /// are the entry's position in a walk, and the low 16 tell neighbours in a bucket apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +142,14 @@ impl Entry {
             self.touch(stamp);
         }
         true
+    }
+
+    /// Looks at each cache line of what lies near the key, so that they are at hand when it is
+    /// used; what comes of it means nothing.
+    pub(super) fn touch_lines(&self) -> u8 {
+        let near = &self.0[..self.0.len().min(NEAR)];
+        let last = near.last().copied().unwrap_or(0);
+        near.iter().step_by(LINE).fold(last, |sum, byte| sum ^ byte)
     }
 
     /// Notes a use. Only for entries with a stamp.

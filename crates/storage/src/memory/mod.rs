@@ -8,25 +8,28 @@
 //! Holds:
 //! - every commit is settled from the start;
 //! - reading allocates nothing, overwriting with a value of the same length nothing, overwriting
-//!   with another length once, and adding a key once, but where a table has to grow, as that of a
-//!   slot without keys has to;
+//!   with another length once, and adding a key once, but where a table or a partition's list of
+//!   slots has to grow; the table of a slot's first key has not;
 //! - allocations are counted as what they take, tables included, per space and in all. A write
 //!   that would pass a bound is refused before it changes anything. Tables grow in steps of a
 //!   few hundred bytes (and a directory per slot, when it doubles), which are counted after the
 //!   fact; so a bound is passed by no more than one such step per write under way;
-//! - a space costs next to nothing before its first key; then a pointer per slot, 128 KiB once
+//! - a space costs next to nothing before its first key; then two bytes per slot, 32 KiB once
 //!   keys are everywhere, and some 120 bytes for each slot that has any. A bound below that
 //!   leaves room for nothing;
-//! - locks are taken in ascending (space, partition) order, and none while waiting for memory.
+//! - locks are taken in ascending (space, partition) order, and none while waiting for memory;
+//!   only where a lock is given up if it is not free does the order not matter.
 //!
 //! Does not know: durability, files, what a value means.
 
 mod bucket;
 mod entry;
 mod evict;
+mod foresee;
 mod partition;
 mod reaper;
 mod size;
+mod slots;
 mod space;
 mod sweep;
 mod table;
@@ -34,12 +37,13 @@ mod table;
 mod tests;
 
 use crate::engine::{
-    Address, Answer, Commit, Engine, EngineError, Op, Patience, Policy, SpaceOptions, Status,
-    Tally, Upkeep, Visit,
+    Address, Answer, Commit, Decide, Engine, EngineError, Op, Patience, Policy, SpaceOptions,
+    Status, Tally, Turn, Upkeep, Visit,
 };
 use crate::memory::entry::Hash;
 use crate::memory::evict::evict_one;
-use crate::memory::partition::{Context, Partition};
+use crate::memory::foresee::foresee;
+use crate::memory::partition::{Context, Partition, Spot};
 use crate::memory::reaper::Reaper;
 use crate::memory::space::{Bound, Space, Totals};
 use crate::memory::sweep::{Round, Sweep};
@@ -119,28 +123,38 @@ impl MemoryEngine {
         let hash = Hash::of(self.seed, op.at.key);
         let (number, slot) = space.locate(op.at.slot);
         for _ in 0..ROOM_TRIES {
-            let mut partition = space.lock(number);
-            if partition.is_closed() {
-                return Err(EngineError::NoSpace(op.at.space));
-            }
+            let partition = space.lock(number);
             let place = partition.find(slot, hash, op.at.key);
-            let need = partition.need(slot, place, op.at.key, op.put);
-            match space.reserve(need) {
-                Ok(reserved) => {
-                    let context = self.context(space, space.next_tick());
-                    let grown = partition.apply(slot, hash, place, op, context);
-                    space.lower_earliest(partition.earliest());
-                    drop(partition);
-                    space.charge(grown - reserved);
-                    return Ok(Commit::DONE);
-                }
-                Err(bound) => {
-                    drop(partition);
-                    self.make_room(space, need, bound)?;
-                }
+            match self.apply_one(space, partition, Spot { slot, hash, place }, op)? {
+                Ok(()) => return Ok(Commit::DONE),
+                Err((need, bound)) => self.make_room(space, need, bound)?,
             }
         }
         Err(EngineError::MemoryFull)
+    }
+
+    /// Applies `op` at `spot` if there is room; else says how many bytes there is none for, and
+    /// by which bound.
+    fn apply_one(
+        &self,
+        space: &Space,
+        mut partition: MutexGuard<'_, Partition>,
+        spot: Spot,
+        op: &Op<'_>,
+    ) -> Result<Result<(), (i64, Bound)>, EngineError> {
+        if partition.is_closed() {
+            return Err(EngineError::NoSpace(op.at.space));
+        }
+        let need = partition.need(spot, op.at.key, op.put);
+        let reserved = match space.reserve(need) {
+            Ok(reserved) => reserved,
+            Err(bound) => return Ok(Err((need, bound))),
+        };
+        let grown = partition.apply(spot, op, self.context(space, space.next_tick()));
+        space.lower_earliest(partition.earliest());
+        drop(partition);
+        space.charge(grown - reserved);
+        Ok(Ok(()))
     }
 
     /// A batch of several, all or nothing.
@@ -229,8 +243,9 @@ impl<'a> Batch<'a> {
             let bill = bill_of(op.at.space);
             let (number, slot) = bills[bill].0.locate(op.at.slot);
             let partition = &self.locked[self.index_of(op.at.space, number)];
-            let place = partition.find(slot, Hash::of(engine.seed, op.at.key), op.at.key);
-            bills[bill].1 += partition.need(slot, place, op.at.key, op.put);
+            let hash = Hash::of(engine.seed, op.at.key);
+            let place = partition.find(slot, hash, op.at.key);
+            bills[bill].1 += partition.need(Spot { slot, hash, place }, op.at.key, op.put);
         }
         for at in 0..bills.len() {
             let (space, need) = bills[at];
@@ -251,7 +266,7 @@ impl<'a> Batch<'a> {
             let hash = Hash::of(engine.seed, op.at.key);
             let place = partition.find(slot, hash, op.at.key);
             let context = engine.context(bill.0, bill.0.next_tick());
-            bill.1 += partition.apply(slot, hash, place, op, context);
+            bill.1 += partition.apply(Spot { slot, hash, place }, op, context);
             bill.0.lower_earliest(partition.earliest());
         }
         bills.iter().for_each(|&(space, bill)| space.charge(bill));
@@ -276,7 +291,8 @@ impl Engine for MemoryEngine {
             let hash = Hash::of(self.seed, at.key);
             let (number, slot) = space.locate(at.slot);
             let mut partition = space.lock(number);
-            visit(partition.get(slot, hash, at.key, || space.tick()));
+            let place = partition.find(slot, hash, at.key);
+            visit(partition.show(slot, place, || space.tick()));
         } else {
             visit(None);
         }
@@ -320,6 +336,38 @@ impl Engine for MemoryEngine {
             [op] => self.submit_one(op),
             ops => self.submit_many(ops),
         }
+    }
+
+    fn update(
+        &self,
+        at: Address<'_>,
+        _patience: Patience,
+        _commit: &mut Commit,
+        decide: &mut dyn Decide,
+    ) -> Result<Turn, EngineError> {
+        let spaces = self.spaces.load();
+        let Some(space) = spaces.get(&at.space) else {
+            let changes = decide.decide(None);
+            return if changes { Err(EngineError::NoSpace(at.space)) } else { Ok(Turn::Taken) };
+        };
+        let hash = Hash::of(self.seed, at.key);
+        let (number, slot) = space.locate(at.slot);
+        let mut partition = space.lock(number);
+        let place = partition.find(slot, hash, at.key);
+        if decide.decide(partition.show(slot, place, || space.tick())) {
+            let (put, tally) = decide.change();
+            let op = Op { at, put, tally };
+            let spot = Spot { slot, hash, place };
+            if let Err((need, bound)) = self.apply_one(space, partition, spot, &op)? {
+                self.make_room(space, need, bound)?;
+                self.submit_one(&op)?;
+            }
+        }
+        Ok(Turn::Taken)
+    }
+
+    fn foresee(&self, at: &[Address<'_>]) {
+        foresee(&self.spaces.load(), self.seed, at);
     }
 
     fn settle(&self, _commit: Commit, _waker: &Waker) -> Poll<Result<(), EngineError>> {

@@ -11,9 +11,10 @@
 //! what the changes said.
 
 use crate::engine::{Op, Parts, Policy, Tally};
+use crate::memory::bucket::Bucket;
 use crate::memory::entry::{Entry, Hash};
-use crate::memory::size::size_class;
-use crate::memory::table::{Place, Table};
+use crate::memory::slots::{Slot, Slots};
+use crate::memory::table::Place;
 
 use std::collections::BinaryHeap;
 
@@ -37,33 +38,16 @@ impl Context<'_> {
     }
 }
 
-/// The keys of one slot.
-#[derive(Debug)]
-pub(super) struct Slot {
-    table: Table,
-    tally: Tally,
-    earliest: u64,
+/// Where in a partition a key is, or would be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    /// The slot, counted from the partition's first.
+    pub(super) slot: usize,
+    /// The key's hash.
+    pub(super) hash: Hash,
+    /// Where in the slot it is, if it is.
+    pub(super) place: Option<Place>,
 }
-
-impl Slot {
-    const EMPTY: Tally = Tally { keys: 0, expiring: 0 };
-
-    fn new() -> Box<Self> {
-        Box::new(Self { table: Table::default(), tally: Self::EMPTY, earliest: u64::MAX })
-    }
-
-    /// The bytes of table and slot, without what the entries allocate.
-    fn size(&self) -> usize {
-        size_class(size_of::<Self>()) + self.table.size()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.table.len() == 0 && self.tally == Self::EMPTY
-    }
-}
-
-/// All slots of a partition, those that are used.
-pub(super) type Slots = Vec<Option<Box<Slot>>>;
 
 /// A run of slots.
 #[derive(Debug)]
@@ -80,9 +64,9 @@ pub(super) struct Partition {
 
 impl Partition {
     /// An empty partition of `width` slots, whose entries carry stamps if `stamped`.
-    pub(super) const fn new(width: usize, stamped: bool) -> Self {
+    pub(super) fn new(width: usize, stamped: bool) -> Self {
         Self {
-            slots: Vec::new(),
+            slots: Slots::default(),
             width,
             tally: Tally { keys: 0, expiring: 0 },
             entries: 0,
@@ -104,11 +88,11 @@ impl Partition {
     }
 
     fn slot(&self, slot: usize) -> Option<&Slot> {
-        self.slots.get(slot)?.as_deref()
+        self.slots.get(slot)
     }
 
     fn slot_mut(&mut self, slot: usize) -> Option<&mut Slot> {
-        self.slots.get_mut(slot)?.as_deref_mut()
+        self.slots.get_mut(slot)
     }
 
     /// Where `key` is.
@@ -116,54 +100,46 @@ impl Partition {
         self.slot(slot)?.table.find(hash, key)
     }
 
-    /// The value of `key`, noting the use if entries carry stamps.
-    pub(super) fn get(
+    /// The bucket in which a key of this hash would be.
+    pub(super) fn bucket(&self, slot: usize, hash: Hash) -> Option<&Bucket> {
+        self.slot(slot)?.table.bucket(hash)
+    }
+
+    /// The value at `place`, noting the use if entries carry stamps.
+    pub(super) fn show(
         &mut self,
         slot: usize,
-        hash: Hash,
-        key: &[u8],
+        place: Option<Place>,
         tick: impl FnOnce() -> u32,
     ) -> Option<&[u8]> {
-        let stamped = self.stamped;
+        let (stamped, place) = (self.stamped, place?);
         let table = &mut self.slot_mut(slot)?.table;
-        let place = table.find(hash, key)?;
         if stamped {
             table.entry_mut(place).touch(tick());
         }
         Some(table.entry(place).value(stamped))
     }
 
-    /// How many bytes of entries `put` at `place` adds; what a table grows by is not foreseen.
-    pub(super) fn need(
-        &self,
-        slot: usize,
-        place: Option<Place>,
-        key: &[u8],
-        put: Option<Parts<'_>>,
-    ) -> i64 {
+    /// How many bytes of entries `put` at `spot` adds; what a table grows by is not foreseen.
+    pub(super) fn need(&self, spot: Spot, key: &[u8], put: Option<Parts<'_>>) -> i64 {
         let new = put.map_or(0, |value| Entry::size_of(key, value, self.stamped));
-        let slot = self.slot(slot).zip(place);
+        let slot = self.slot(spot.slot).zip(spot.place);
         let old = slot.map_or(0, |(slot, place)| slot.table.entry(place).size());
         new as i64 - old as i64
     }
 
-    /// Applies `op`, whose key is at `place`; returns by how many bytes the partition grew.
-    pub(super) fn apply(
-        &mut self,
-        number: usize,
-        hash: Hash,
-        place: Option<Place>,
-        op: &Op<'_>,
-        context: Context<'_>,
-    ) -> i64 {
+    /// Applies `op`, whose key is at `spot`; returns by how many bytes the partition grew.
+    pub(super) fn apply(&mut self, spot: Spot, op: &Op<'_>, context: Context<'_>) -> i64 {
+        let Spot { slot: number, hash, place } = spot;
         if place.is_none() && op.put.is_none() && (self.stamped || op.tally == Tally::default()) {
             return 0;
         }
         let stamp = self.stamped.then_some(context.tick);
-        let mut grown = self.allocate(number);
-        let slot = self.slots[number].as_mut().expect("it was just allocated");
+        let list = self.slots.size();
+        let slot = self.slots.make(number, self.width);
+        let mut grown = 0;
         let mut tally = if self.stamped { Tally::default() } else { op.tally };
-        let before = slot.size();
+        let before = slot.table.size();
         if let Some(place) = place {
             let old = slot.table.entry(place);
             grown -= old.size() as i64;
@@ -203,30 +179,13 @@ impl Partition {
         }
         slot.tally = slot.tally.plus(tally);
         self.tally = self.tally.plus(tally);
-        grown += slot.size() as i64 - before as i64;
-        grown -= self.free_if_empty(number);
+        grown += slot.table.size() as i64 - before as i64;
+        if op.put.is_none() {
+            self.slots.forget_if_empty(number);
+        }
+        grown += self.slots.size() as i64 - list as i64;
         self.bytes += grown;
         grown
-    }
-
-    /// Allocates a slot, if it is not; returns the bytes that took.
-    fn allocate(&mut self, number: usize) -> i64 {
-        let mut grown = 0;
-        if self.slots.is_empty() {
-            self.slots.reserve_exact(self.width);
-            self.slots.resize_with(self.width, || None);
-            grown += size_class(self.slots.capacity() * size_of::<Option<Box<Slot>>>());
-        }
-        if self.slots[number].is_none() {
-            grown += self.slots[number].insert(Slot::new()).size();
-        }
-        grown as i64
-    }
-
-    /// Frees a slot that holds nothing; returns the bytes that gave.
-    fn free_if_empty(&mut self, number: usize) -> i64 {
-        let slot = self.slots[number].take_if(|slot| slot.is_empty());
-        slot.map_or(0, |slot| slot.size() as i64)
     }
 
     /// Evicts the entry of `hash`, if it was not used since `stamp`; returns the bytes that freed.
@@ -237,18 +196,20 @@ impl Partition {
         stamp: u32,
         context: Context<'_>,
     ) -> Option<i64> {
-        let held = self.slot_mut(slot)?;
+        let list = self.slots.size();
+        let held = self.slots.get_mut(slot)?;
         let place = held.table.find_where(hash, |entry| {
             entry.stamp() == stamp && Hash::of(context.seed, entry.key()) == hash
         })?;
-        let before = held.size();
+        let before = held.table.size();
         let entry = held.table.remove(place);
-        let mut freed = (before + entry.size()) as i64 - held.size() as i64;
+        let mut freed = (before + entry.size()) as i64 - held.table.size() as i64;
         let tally = minus(weigh(entry.value(true), context));
         held.tally = held.tally.plus(tally);
         self.tally = self.tally.plus(tally);
         self.entries -= 1;
-        freed += self.free_if_empty(slot);
+        self.slots.forget_if_empty(slot);
+        freed += list as i64 - self.slots.size() as i64;
         self.bytes -= freed;
         Some(freed)
     }
@@ -280,8 +241,8 @@ impl Partition {
         if slots.len() == self.width {
             return self.tally;
         }
-        let slots = self.slots.get(slots).unwrap_or_default();
-        slots.iter().flatten().fold(Tally::default(), |sum, slot| sum.plus(slot.tally))
+        let slots = slots.filter_map(|number| self.slot(number));
+        slots.fold(Tally::default(), |sum, slot| sum.plus(slot.tally))
     }
 
     /// Shows `visit` the `limit` smallest keys of a slot after `after`, in order.
@@ -351,7 +312,7 @@ impl Partition {
         mut visit: impl FnMut(&[u8], &[u8]) -> Option<u64>,
     ) -> Option<u64> {
         let stamped = self.stamped;
-        let slot = self.slots.get_mut(slot)?.as_deref_mut()?;
+        let slot = self.slots.get_mut(slot)?;
         let mut next = None;
         if from > 0 || slot.earliest <= now_ms {
             // Changes lower it while the walk is under way, as the walk itself does.
@@ -374,7 +335,7 @@ impl Partition {
             return 0;
         }
         let mut grown = 0;
-        for slot in self.slots.iter_mut().flatten() {
+        for slot in self.slots.iter_mut() {
             let before: usize = slot.table.iter().map(Entry::size).sum();
             slot.table.replace_all(|entry| entry.stamped(tick));
             grown += slot.table.iter().map(Entry::size).sum::<usize>() as i64 - before as i64;
@@ -387,16 +348,14 @@ impl Partition {
     /// Gives back the capacity that nothing uses; returns by how many bytes the partition grew,
     /// which is not above 0.
     pub(super) fn shrink_to_fit(&mut self) -> i64 {
-        let mut grown = 0;
-        for slot in self.slots.iter_mut().flatten() {
-            let before = slot.size();
+        let mut grown = -(self.slots.size() as i64);
+        for slot in self.slots.iter_mut() {
+            let before = slot.table.size();
             slot.table.shrink_to_fit();
-            grown += slot.size() as i64 - before as i64;
+            grown += slot.table.size() as i64 - before as i64;
         }
-        if self.slots.iter().all(Option::is_none) {
-            grown -= size_class(self.slots.capacity() * size_of::<Option<Box<Slot>>>()) as i64;
-            self.slots = Vec::new();
-        }
+        self.slots.shrink_to_fit();
+        grown += self.slots.size() as i64;
         self.bytes += grown;
         grown
     }
@@ -414,11 +373,11 @@ impl Partition {
     /// Derives the sums anew; a sentence on what does not add up.
     #[cfg(test)]
     pub(super) fn check(&self, seed: u64) -> Result<(), String> {
-        let mut bytes = size_class(self.slots.capacity() * size_of::<Option<Box<Slot>>>());
+        let mut bytes = self.slots.size();
         let (mut entries, mut tally) = (0, Tally::default());
-        for slot in self.slots.iter().flatten() {
+        for slot in self.slots.iter() {
             slot.table.check(seed)?;
-            bytes += slot.size() + slot.table.iter().map(Entry::size).sum::<usize>();
+            bytes += slot.table.size() + slot.table.iter().map(Entry::size).sum::<usize>();
             entries += slot.table.len();
             tally = tally.plus(slot.tally);
         }

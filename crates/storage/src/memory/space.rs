@@ -138,6 +138,11 @@ impl Space {
         self.partitions[partition].0.lock()
     }
 
+    /// Locks a partition if nobody else does, in whatever order.
+    pub(super) fn try_lock(&self, partition: usize) -> Option<MutexGuard<'_, Partition>> {
+        self.partitions[partition].0.try_lock()
+    }
+
     /// The bytes of all entries and tables.
     pub(super) fn used(&self) -> i64 {
         self.used.load(Ordering::Relaxed)

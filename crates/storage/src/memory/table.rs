@@ -95,6 +95,11 @@ impl Table {
         Some(Place { bucket, index })
     }
 
+    /// The bucket in which a key of this hash would be.
+    pub(super) fn bucket(&self, hash: Hash) -> Option<&Bucket> {
+        self.buckets.get(self.bucket_of(hash.prefix()))
+    }
+
     /// Where an entry is that has this hash, in tag and bucket, and passes `test`.
     pub(super) fn find_where(&self, hash: Hash, test: impl Fn(&Entry) -> bool) -> Option<Place> {
         let bucket = self.bucket_of(hash.prefix());

@@ -176,7 +176,7 @@ fn a_full_space_refuses_what_grows_it_and_nothing_else() {
 #[test]
 fn a_batch_without_room_is_refused_as_a_whole() {
     // The third leaves room for the ops on the one space, but not for those on the other.
-    let bounds = [(None, Some(100_000)), (Some(150_000), None), (Some(200_000), None)];
+    let bounds = [(None, Some(100_000)), (Some(100_000), None), (Some(160_000), None)];
     for (limit, max_memory) in bounds {
         let engine = engine(limit, SpaceOptions { max_memory, ..OPTIONS });
         engine.open_space(2, OPTIONS).unwrap();

@@ -54,9 +54,10 @@ impl Shared {
                     drop(desk);
                     self.commit(&mut committer, taken, now);
                 }
-                Next::Gather => {
-                    drop(desk);
-                    std::thread::yield_now();
+                Next::Gather(enough, most) => {
+                    desk.enough = enough;
+                    self.work.wait_for(&mut desk, most);
+                    desk.enough = 0;
                 }
                 Next::Rest(_) if desk.stop == Stop::Drained => return,
                 Next::Rest(until) => {

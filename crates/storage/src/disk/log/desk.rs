@@ -59,6 +59,8 @@ pub(super) struct Desk {
     pub(super) blocked: u32,
     /// The commit thread sleeps and has to be woken.
     pub(super) resting: bool,
+    /// How many committers the commit thread sleeps for; 0 where it does not.
+    pub(super) enough: u32,
     /// Whether the threads are to end.
     pub(super) stop: Stop,
 }
@@ -99,6 +101,15 @@ impl Desk {
         let position = self.end;
         self.end += 1;
         position
+    }
+
+    /// Whether the commit thread has to be woken for what waits now.
+    pub(super) fn wakes(&mut self) -> bool {
+        let gathered = self.enough > 0 && self.waiting.committers >= self.enough;
+        if gathered {
+            self.enough = 0;
+        }
+        std::mem::take(&mut self.resting) || gathered
     }
 
     /// Lets entries into the first spare segment.
@@ -169,6 +180,7 @@ impl Shared {
             salts,
             blocked: 0,
             resting: false,
+            enough: 0,
             stop: Stop::No,
         };
         desk.offer_spare();

@@ -229,7 +229,7 @@ impl Log {
             }
         }
         let position = desk.put(parts, len, durability);
-        let wake = std::mem::take(&mut desk.resting);
+        let wake = desk.wakes();
         drop(desk);
         if wake {
             shared.work.notify_one();
@@ -243,6 +243,8 @@ impl Log {
         let shared = &*self.shared;
         if shared.options.threads {
             desk.blocked += 1;
+            desk.waiting.pressed = true;
+            shared.work.notify_one();
             shared.room.wait(desk);
             desk.blocked -= 1;
         } else {

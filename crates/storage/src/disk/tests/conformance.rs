@@ -47,5 +47,5 @@ fn conforms_with_everything_in_the_buffer() {
 
 #[test]
 fn conforms_with_checkpoints_all_the_time() {
-    run(&DiskOptions { buffer_bytes: Some(32 << 10), ..small() }, End::Closed);
+    run(&DiskOptions { buffer_bytes: Some(32 << 10), kept_bytes: None, ..small() }, End::Closed);
 }

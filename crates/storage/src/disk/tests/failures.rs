@@ -35,6 +35,66 @@ fn a_nearly_full_disk_refuses_puts_takes_removals_and_goes_on_by_itself() {
 }
 
 #[test]
+fn a_log_longer_than_the_buffer_is_replayed_on_a_full_disk_too() {
+    let mut rig = Rig::new(DiskOptions { buffer_bytes: Some(8 << 20), ..small() });
+    rig.open_space(SPACE);
+    for n in 0..2_000_u16 {
+        rig.put(SPACE, n % 7, &n.to_be_bytes(), &value(n), 1);
+    }
+    rig.engine().sync().unwrap();
+    rig.options.buffer_bytes = Some(32 << 10);
+    let there = |rig: &Rig| {
+        for n in 0..2_000_u16 {
+            assert_eq!(rig.read(SPACE, n % 7, &n.to_be_bytes()), Some(value(n)));
+        }
+        assert_eq!(rig.engine().tally(SPACE, 0..16_384).keys, 2_000);
+    };
+    for (again, gone_after) in [(true, 1), (true, 40), (false, 3)] {
+        rig.crash();
+        rig.faults.keep_failing.store(again, Ordering::Relaxed);
+        rig.faults.fail_at(gone_after, SortedError::Full("planted".into()));
+        rig.start().unwrap();
+        there(&rig);
+        if again {
+            let refused = rig.submit(SPACE, 0, b"new", Some(b"value"), 1).unwrap_err();
+            assert!(matches!(refused, EngineError::DiskFull { .. }), "{refused}");
+        }
+    }
+    rig.until("puts are taken again", |engine| engine.status().refusing.is_none());
+    rig.settle(rig.put(SPACE, 0, b"new", b"value", 0));
+    rig.restart();
+    there(&rig);
+}
+
+/// What a full disk kept from being written may be removed further on in the log; then no size
+/// asks for the checkpoint that ends the refusals.
+#[test]
+fn a_full_disk_met_by_replay_is_forgiven_also_where_little_was_left_to_write() {
+    for removed in [999_u16, 1_000] {
+        let mut rig = Rig::new(DiskOptions { buffer_bytes: Some(8 << 20), ..small() });
+        rig.open_space(SPACE);
+        for n in 0..1_000_u16 {
+            rig.put(SPACE, n % 7, &n.to_be_bytes(), &[7; 2_000], 1);
+        }
+        for n in 0..removed {
+            rig.remove(SPACE, n % 7, &n.to_be_bytes());
+        }
+        rig.engine().sync().unwrap();
+        rig.options.buffer_bytes = Some(1 << 20);
+        rig.crash();
+        rig.faults.fail_at(1, SortedError::Full("planted".into()));
+        rig.faults.keep_failing.store(true, Ordering::Relaxed);
+        rig.start().unwrap();
+        assert!(rig.engine().status().refusing.is_some());
+        rig.faults.fail_at(-1, SortedError::Full("planted".into()));
+        rig.until("puts are taken again", |engine| engine.status().refusing.is_none());
+        rig.settle(rig.put(SPACE, 0, b"new", b"value", 1));
+        let left = i64::from(1_001 - removed);
+        assert_eq!(rig.engine().tally(SPACE, 0..16_384).keys, left);
+    }
+}
+
+#[test]
 fn a_compaction_that_fails_stops_neither_writes_nor_the_next_one() {
     let mut rig = Rig::new(small());
     rig.open_space(SPACE);

@@ -4,12 +4,45 @@ use super::rig::{Rig, TestPolicy, due_at, small};
 use crate::disk::DiskOptions;
 use crate::disk::keys;
 use crate::engine::{Address, Engine, EngineError, Upkeep};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// All of the due index in the store.
 fn index(rig: &Rig) -> usize {
-    let (from, _) = keys::due_until(0);
-    rig.stored(&from, &[0xFF; 13])
+    let (from, to) = keys::due_all();
+    rig.stored(&from, &to)
+}
+
+/// However often a key is given another time, one entry is left, whether what it had is found
+/// among the kept or in the store, and also after a restart.
+#[test]
+fn the_due_index_has_one_entry_for_each_value_that_is_due() {
+    let mut rig = Rig::new(small());
+    rig.open_space(1);
+    rig.open_space(2);
+    let mut random = fastrand::Rng::with_seed(23);
+    let mut times = BTreeMap::new();
+    for round in 0..120 {
+        for _ in 0..random.usize(1..6) {
+            let (space, slot, key) = (random.u32(1..3), random.u16(0..3), random.u8(..12));
+            let had = times.remove(&(space, slot, key)).is_some();
+            if random.u8(..4) == 0 {
+                rig.submit(space, slot, &[key], None, -i64::from(had)).unwrap();
+                continue;
+            }
+            let due = random.bool().then(|| 10_000 + random.u64(..4));
+            let value = due.map_or_else(|| b"for ever".to_vec(), due_at);
+            rig.put(space, slot, &[key], &value, i64::from(!had));
+            times.insert((space, slot, key), due);
+        }
+        if random.u8(..5) == 0 {
+            rig.engine().sync().unwrap();
+            rig.restart();
+        }
+        rig.engine().core().checkpoint().unwrap();
+        assert_eq!(index(&rig), times.values().flatten().count(), "round {round}");
+    }
+    assert_eq!(rig.due(20_000).len(), times.values().flatten().count());
 }
 
 #[test]

@@ -5,5 +5,6 @@ mod conformance;
 mod crashes;
 mod failures;
 mod housekeeping;
+mod kept;
 mod load;
 mod rig;

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -78,6 +78,8 @@ pub(super) struct Faults {
     /// How many more calls of an ingestion succeed: its beginning, each entry, its end, and once
     /// more after the end, when everything is done but nobody was told. Negative: all.
     pub(super) left: AtomicI64,
+    /// Whether the calls after the one that failed fail as well.
+    pub(super) keep_failing: AtomicBool,
     pub(super) error: Mutex<SortedError>,
     /// What the next full compactions fail with.
     pub(super) compactions: Mutex<Vec<SortedError>>,
@@ -91,6 +93,7 @@ impl Default for Faults {
     fn default() -> Self {
         Self {
             left: AtomicI64::new(-1),
+            keep_failing: AtomicBool::new(false),
             error: Mutex::new(SortedError::Io("planted".into())),
             compactions: Mutex::default(),
             calls: AtomicI64::new(0),
@@ -111,7 +114,10 @@ impl Faults {
         if self.left.load(Ordering::SeqCst) < 0 {
             return Ok(());
         }
-        if self.left.fetch_sub(1, Ordering::SeqCst) == 0 {
+        let failing = self.left.load(Ordering::SeqCst) == 0;
+        if failing && self.keep_failing.load(Ordering::Relaxed)
+            || self.left.fetch_sub(1, Ordering::SeqCst) == 0
+        {
             return Err(self.error.lock().clone());
         }
         Ok(())
@@ -194,6 +200,8 @@ pub(super) fn small() -> DiskOptions {
     DiskOptions {
         memory_limit_bytes: 16 << 20,
         buffer_bytes: Some(256 << 10),
+        // One generation, so that reads often have to go to the store.
+        kept_bytes: Some(0),
         segment_bytes: 1 << 20,
         log_bytes: 4 << 20,
         min_free_bytes: Some(1 << 20),
