@@ -17,11 +17,15 @@ pub trait MapStore: Send + Sync + 'static {
     /// The newest map known here.
     fn current(&self) -> Arc<ClusterMap>;
 
+    /// Why no change is taken until a restart: [`MetaError::InDoubt`] after one that failed
+    /// half-way. Never waits, not even for a change that is being made.
+    fn in_doubt(&self) -> Option<MetaError>;
+
     /// Applies `command` and makes the outcome durable. Blocks.
     ///
     /// # Errors
     /// [`MetaError::Refused`] where the map does not allow it: nothing changed.
-    /// [`MetaError::File`] where it could not be written: nothing changed.
+    /// [`MetaError::File`] or [`MetaError::Full`] where it could not be written: nothing changed.
     /// [`MetaError::InDoubt`] where it may be there after a restart.
     fn propose(&self, command: &Command) -> Result<Arc<ClusterMap>, MetaError>;
 }
@@ -35,6 +39,14 @@ pub enum MetaError {
     /// The map's file could not be read or written. Nothing changed; a retry may help.
     #[error("the map in {file}: {what}")]
     File {
+        /// The file.
+        file: String,
+        /// What went wrong.
+        what: String,
+    },
+    /// There is no room on the disk for the next map. Nothing changed; a retry helps once there is.
+    #[error("the map in {file}: {what}; there is no room for a changed one")]
+    Full {
         /// The file.
         file: String,
         /// What went wrong.

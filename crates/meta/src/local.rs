@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The name of the map's file.
 const FILE: &str = "map";
@@ -24,14 +25,9 @@ const NEXT: &str = "map.next";
 #[derive(Debug)]
 pub struct LocalStore {
     directory: PathBuf,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    map: Arc<ClusterMap>,
-    /// A replacement failed half-way.
-    in_doubt: bool,
+    map: Mutex<Arc<ClusterMap>>,
+    /// A replacement failed half-way. Set under the lock of the map, read without it.
+    in_doubt: AtomicBool,
 }
 
 impl LocalStore {
@@ -49,11 +45,16 @@ impl LocalStore {
             Ok(bytes) => {
                 let map = decode(&bytes).map_err(|error| file_error(&path, &error))?;
                 map.check().map_err(|what| file_error(&path, &what))?;
+                // Whoever put it in place may have ended before the name was durable.
+                sync_names(directory).map_err(|error| file_error(&path, &error))?;
                 map
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let missing =
-                    || file_error(&path, &"it is missing, though the directory holds data");
+                let missing = || {
+                    let what = "it is missing, though the directory holds data: put it back, or \
+                                restore the whole directory from a backup";
+                    file_error(&path, &what)
+                };
                 let map = ClusterMap::default().apply(&founding().ok_or_else(missing)?)?;
                 write_next(directory, &map)?;
                 put_in_place(directory)?;
@@ -61,34 +62,38 @@ impl LocalStore {
             }
             Err(error) => return Err(file_error(&path, &error)),
         };
-        let state = State { map: Arc::new(map), in_doubt: false };
-        Ok(Self { directory: directory.to_owned(), state: Mutex::new(state) })
+        let map = Mutex::new(Arc::new(map));
+        Ok(Self { directory: directory.to_owned(), map, in_doubt: AtomicBool::new(false) })
     }
 }
 
 impl MapStore for LocalStore {
     fn current(&self) -> Arc<ClusterMap> {
-        Arc::clone(&self.state.lock().map)
+        Arc::clone(&self.map.lock())
+    }
+
+    fn in_doubt(&self) -> Option<MetaError> {
+        self.in_doubt.load(Ordering::Acquire).then(|| MetaError::InDoubt {
+            file: self.directory.join(FILE).display().to_string(),
+            what: "an earlier change failed half-way".to_owned(),
+        })
     }
 
     fn propose(&self, command: &Command) -> Result<Arc<ClusterMap>, MetaError> {
-        let mut state = self.state.lock();
-        if state.in_doubt {
-            return Err(MetaError::InDoubt {
-                file: self.directory.join(FILE).display().to_string(),
-                what: "an earlier change failed half-way".to_owned(),
-            });
+        let mut map = self.map.lock();
+        if let Some(doubt) = self.in_doubt() {
+            return Err(doubt);
         }
-        let next = state.map.apply(command)?;
+        let next = map.apply(command)?;
         next.check().map_err(|what| file_error(&self.directory.join(FILE), &what))?;
         // As long as the new map is only written beside the old one, nothing has happened.
         write_next(&self.directory, &next)?;
         if let Err(error) = put_in_place(&self.directory) {
-            state.in_doubt = true;
+            self.in_doubt.store(true, Ordering::Release);
             return Err(error);
         }
-        state.map = Arc::new(next);
-        Ok(Arc::clone(&state.map))
+        *map = Arc::new(next);
+        Ok(Arc::clone(&map))
     }
 }
 
@@ -102,7 +107,16 @@ fn write_next(directory: &Path, map: &ClusterMap) -> Result<(), MetaError> {
         file.write_all(&encode(map))?;
         file.sync_all()
     };
-    write().map_err(|error| file_error(&next, &error))
+    write().map_err(|error: io::Error| {
+        // It would only take room that is needed.
+        let _it_is_overwritten_next_time = fs::remove_file(&next);
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                MetaError::Full { file: next.display().to_string(), what: error.to_string() }
+            }
+            _ => file_error(&next, &error),
+        }
+    })
 }
 
 /// Puts the map that was written beside the old one in its place.
@@ -110,12 +124,16 @@ fn put_in_place(directory: &Path) -> Result<(), MetaError> {
     let path = directory.join(FILE);
     let put = || {
         fs::rename(directory.join(NEXT), &path)?;
-        File::open(directory)?.sync_all()
+        sync_names(directory)
     };
     put().map_err(|error: io::Error| MetaError::InDoubt {
         file: path.display().to_string(),
         what: error.to_string(),
     })
+}
+
+fn sync_names(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 fn file_error(path: &Path, what: &dyn std::fmt::Display) -> MetaError {

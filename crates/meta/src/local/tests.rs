@@ -98,13 +98,16 @@ fn a_failed_replacement_stops_changes_until_a_restart() {
     let aside = directory.path().join("aside");
     fs::rename(&path, &aside).expect("a file can be moved");
     fs::create_dir(&path).expect("a directory can be made");
+    assert!(store.in_doubt().is_none(), "nothing has failed yet");
     assert!(matches!(store.propose(&create("books")), Err(MetaError::InDoubt { .. })));
+    assert!(matches!(store.in_doubt(), Some(MetaError::InDoubt { .. })));
     fs::remove_dir(&path).expect("it can be removed");
     fs::rename(&aside, &path).expect("a file can be moved");
     assert!(matches!(store.propose(&create("books")), Err(MetaError::InDoubt { .. })));
     assert_eq!(store.current(), before);
     drop(store);
     let again = LocalStore::open(directory.path(), founding).expect("it opens");
+    assert!(again.in_doubt().is_none(), "a restart has read it");
     again.propose(&create("books")).expect("a restart knows what is there");
 }
 

@@ -1,73 +1,46 @@
 //! A number on record that only rises.
 //!
-//! Layout: two slots of a block each, written by turns and whole: `[magic][sequence u64][value
-//! u64][CRC32C]`, little-endian, and zeroes. A slot's sequence is even in the first and odd in
-//! the second; the higher one counts.
-//!
-//! Holds: raising takes no room on the disk, for both blocks are there from the opening on and
-//! are overwritten in place: a node whose disk is full still stamps the removals that free it.
-//! (A file system that copies on write needs room of its own for that.) A slot is overwritten
-//! only while the other is sound and durable, so a write cut short by a loss of power leaves the
-//! ceiling from before it.
+//! Holds: raising takes no room on the disk and is whole or not at all, see [`super::slots`].
 //!
 //! Does not know: what the number stands for.
 
-use super::{DirectoryError, io_error, read_file, replace_file, seal, unseal};
+use super::slots::{FILE_LEN, Found, Kind, Slots};
+use super::{DirectoryError, read_file, unseal};
+use std::path::Path;
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-
-const MAGIC: [u8; 8] = *b"SHOALcap";
+/// A slot's payload is the number.
+const KIND: Kind = Kind { magic: b"SHOALcap", payload: 8 };
 /// What the former kind of file begins with, which held one value and was replaced to raise it.
 const FORMER_MAGIC: [u8; 8] = *b"SHOALtop";
-/// Bytes of a slot: what disks write as a whole, or a multiple of it, so that writing one slot
-/// does not touch the other.
-const SLOT_LEN: usize = 4_096;
-/// Bytes of magic, sequence, value and checksum.
-const SEALED_LEN: usize = 8 + 8 + 8 + 4;
 
 /// A number that only rises, kept in a file: what a clock has promised not to fall below.
 #[derive(Debug)]
 pub struct Ceiling {
-    path: PathBuf,
-    file: File,
-    /// Of the slot that counts; the next one is written to the other.
-    sequence: u64,
+    slots: Slots,
     value: u64,
 }
 
 impl Ceiling {
-    /// Reads the ceiling in the file `name` of `dir`; where there is none yet, it is made, and
-    /// the ceiling is 0.
+    /// Reads the ceiling in the file `name` of `dir`; `None` where there is no such file.
     ///
     /// # Errors
     /// The file is refused, by name.
-    pub fn open(dir: &Path, name: &str) -> Result<Self, DirectoryError> {
+    pub(super) fn find(dir: &Path, name: &str) -> Result<Option<Self>, DirectoryError> {
         let path = dir.join(name);
-        let found = read_file(&path)?;
-        let kept = found.as_deref().map(decode).transpose().map_err(|what| {
-            DirectoryError::Damaged { path: path.clone(), what: what.to_owned() }
-        })?;
-        let (sequence, value) = match kept {
-            Some(Kept::Slots { sequence, value, torn }) => {
-                if torn {
-                    tracing::warn!(path = %path.display(), value, "of two slots one is torn");
-                }
-                (sequence, value)
+        let Some(bytes) = read_file(&path)? else { return Ok(None) };
+        match decode(&bytes) {
+            Ok(Kept::Slots { value, found }) => {
+                Ok(Some(Self { slots: Slots::open(path, KIND, &found)?, value }))
             }
-            Some(Kept::Former(value)) => (replace(dir, name, value)?, value),
-            None => (replace(dir, name, 0)?, 0),
-        };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(|error| io_error("opening", &path, error))?;
-        // The process before may have ended between a write and its sync. What was read of that
-        // has to be durable before the slot it stands in for is overwritten.
-        file.sync_data().map_err(|error| io_error("syncing", &path, error))?;
-        Ok(Self { path, file, sequence, value })
+            Ok(Kept::Former(value)) => Self::make(dir, name, value).map(Some),
+            Err(what) => Err(DirectoryError::Damaged { path, what: what.to_owned() }),
+        }
+    }
+
+    /// Makes the file anew.
+    pub(super) fn make(dir: &Path, name: &str, value: u64) -> Result<Self, DirectoryError> {
+        let slots = Slots::make(dir, name, KIND, &value.to_le_bytes())?;
+        Ok(Self { slots, value })
     }
 
     /// The ceiling.
@@ -82,18 +55,10 @@ impl Ceiling {
     /// # Errors
     /// [`DirectoryError::Io`]: the old ceiling is to be assumed.
     pub fn raise(&mut self, value: u64) -> Result<(), DirectoryError> {
-        if value <= self.value {
-            return Ok(());
+        if value > self.value {
+            self.slots.write(&value.to_le_bytes())?;
+            self.value = value;
         }
-        let sequence = self.sequence.wrapping_add(1);
-        self.file
-            .write_all_at(&encode_slot(sequence, value), slot_of(sequence) * SLOT_LEN as u64)
-            .and_then(|()| self.file.sync_data())
-            .map_err(|error| io_error("writing", &self.path, error))?;
-        // Not before: after an error the next try is for the same slot, since the other one is
-        // all that is known to be sound.
-        self.sequence = sequence;
-        self.value = value;
         Ok(())
     }
 }
@@ -101,50 +66,19 @@ impl Ceiling {
 /// What a file was found to hold.
 #[derive(Debug)]
 enum Kept {
-    /// The slot that counts, and whether the other is of no use.
-    Slots { sequence: u64, value: u64, torn: bool },
+    /// The value that counts, and the slots.
+    Slots { value: u64, found: Found },
     /// The value of a file of the former kind.
     Former(u64),
 }
 
-/// Makes the file anew with `value` in both slots; returns the sequence that counts.
-fn replace(dir: &Path, name: &str, value: u64) -> Result<u64, DirectoryError> {
-    let slots = [encode_slot(0, value), encode_slot(1, value)];
-    replace_file(dir, name, &slots.concat())?;
-    Ok(1)
-}
-
-/// Which slot a sequence belongs in.
-const fn slot_of(sequence: u64) -> u64 {
-    sequence % 2
-}
-
-fn encode_slot(sequence: u64, value: u64) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(SLOT_LEN);
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&sequence.to_le_bytes());
-    bytes.extend_from_slice(&value.to_le_bytes());
-    seal(&mut bytes);
-    bytes.resize(SLOT_LEN, 0);
-    bytes
-}
-
 fn decode(bytes: &[u8]) -> Result<Kept, &'static str> {
-    if bytes.len() != 2 * SLOT_LEN {
+    if bytes.len() != FILE_LEN {
         return decode_former(bytes).map(Kept::Former);
     }
-    let (first, second) = bytes.split_at(SLOT_LEN);
-    let sound = |bytes, slot| decode_slot(bytes).filter(|&(number, _)| slot_of(number) == slot);
-    let (first, second) = (sound(first, 0), sound(second, 1));
-    let (sequence, value) = first.max(second).ok_or("neither of its two slots checks out")?;
-    Ok(Kept::Slots { sequence, value, torn: first.is_none() || second.is_none() })
-}
-
-/// Sequence and value of a slot, if it is sound.
-fn decode_slot(bytes: &[u8]) -> Option<(u64, u64)> {
-    let body = unseal(bytes.get(..SEALED_LEN)?)?.strip_prefix(&MAGIC)?;
-    let (sequence, value) = body.split_first_chunk()?;
-    Some((u64::from_le_bytes(*sequence), u64::from_le_bytes(value.try_into().ok()?)))
+    let found = KIND.decode(bytes).ok_or("neither of its two slots checks out")?;
+    let value = found.payload.as_slice().try_into().map_err(|_| "it has the wrong length")?;
+    Ok(Kept::Slots { value: u64::from_le_bytes(value), found })
 }
 
 fn decode_former(bytes: &[u8]) -> Result<u64, &'static str> {
@@ -155,12 +89,20 @@ fn decode_former(bytes: &[u8]) -> Result<u64, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seal;
+    use super::super::slots::SLOT_LEN;
     use super::*;
     use std::fs;
     use std::os::unix::fs::MetadataExt as _;
 
+    /// Bytes of magic, sequence, value and checksum.
+    const SEALED_LEN: usize = KIND.sealed_len();
+
     fn open(dir: &Path) -> Result<Ceiling, DirectoryError> {
-        Ceiling::open(dir, "clock")
+        match Ceiling::find(dir, "clock")? {
+            Some(found) => Ok(found),
+            None => Ceiling::make(dir, "clock", 0),
+        }
     }
 
     /// The file as it is after `values`.
