@@ -81,10 +81,34 @@ pub enum When<'a> {
     Absent,
     /// The key has a value.
     Present,
-    /// The key has a value of one of these versions.
-    VersionIn(&'a [Version]),
-    /// The key has no value, or one of another version.
-    VersionNotIn(&'a [Version]),
+    /// The key has a value with one of these tags.
+    TagIn(&'a [Tag]),
+    /// The key has no value, or one with another tag.
+    TagNotIn(&'a [Tag]),
+}
+
+/// What tells one write of a key from every other: its version, and the clock's stamp, as two
+/// writes of the same event time share the former. Records with equal tags are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Of the record.
+    pub version: Version,
+    /// When it was written by the clock; differs from the version only under event time.
+    pub written: Version,
+}
+
+impl Tag {
+    /// Of a record.
+    #[must_use]
+    pub const fn of(record: &Record<'_>) -> Self {
+        Self { version: record.version, written: record.written }
+    }
+
+    /// Of a record that was written without an event time.
+    #[must_use]
+    pub const fn plain(version: Version) -> Self {
+        Self { version, written: version }
+    }
 }
 
 /// On what a change of expiry depends, beside the key being present.
@@ -180,7 +204,7 @@ pub fn apply<'a>(
 /// What a key holds that can be seen.
 #[derive(Clone, Copy)]
 struct Held<'a> {
-    version: Version,
+    tag: Tag,
     bytes: &'a [u8],
     expires_at: Option<Millis>,
 }
@@ -189,7 +213,7 @@ impl<'a> Held<'a> {
     fn at(record: &Record<'a>, now: Millis) -> Option<Self> {
         match record.body {
             Body::Live { bytes, .. } if !record.expired_at(now) => {
-                Some(Self { version: record.version, bytes, expires_at: record.expires_at })
+                Some(Self { tag: Tag::of(record), bytes, expires_at: record.expires_at })
             }
             Body::Live { .. } | Body::Tombstone => None,
         }
@@ -199,11 +223,11 @@ impl<'a> Held<'a> {
 impl When<'_> {
     fn is_met(self, held: Option<Held<'_>>) -> bool {
         match (self, held) {
-            (When::Always, _) | (When::Absent | When::VersionNotIn(_), None) => true,
+            (When::Always, _) | (When::Absent | When::TagNotIn(_), None) => true,
             (When::Present, held) => held.is_some(),
-            (When::Absent, Some(_)) | (When::VersionIn(_), None) => false,
-            (When::VersionIn(versions), Some(held)) => versions.contains(&held.version),
-            (When::VersionNotIn(versions), Some(held)) => !versions.contains(&held.version),
+            (When::Absent, Some(_)) | (When::TagIn(_), None) => false,
+            (When::TagIn(tags), Some(held)) => tags.contains(&held.tag),
+            (When::TagNotIn(tags), Some(held)) => !tags.contains(&held.tag),
         }
     }
 }

@@ -1,30 +1,24 @@
-//! How a request reaches its key: find the keyspace, take the partition's lock, read, decide,
-//! submit.
+//! How a request reaches its key: find the keyspace, read or take a [`Step`], count.
 //!
-//! Holds: between reading the old record and submitting the new one the partition's lock is
-//! held, so updates of a key happen one after the other. Answers are given at once, but they
-//! must not leave the process before [`Access::commit`] is settled.
+//! Holds: answers are given at once, but they must not leave the process before
+//! [`Access::commit`] is settled.
 //!
 //! Does not know: who asks, and in which protocol.
 
 use crate::catalogue::Routing;
-use crate::keyspace::Keyspace;
 use crate::node::Node;
 use crate::refusal::{Code, Halt, Refusal};
 use crate::request::{Answer as Given, Request, Sink, Target, Updated};
 use crate::rules::read_record;
 use crate::stats::Tallies;
+use crate::step::{Carried, Step};
 use crate::transaction::Staged;
 use arc_swap::Guard;
-use shoal_core::codec::record::head;
 use shoal_core::map::{database_name, number_of};
-use shoal_core::record::newer;
-use shoal_core::update::{Change, Outcome, SetExpiry, Update, When, apply};
+use shoal_core::update::{Change, Outcome, Update, apply};
 use shoal_core::version::Millis;
-use shoal_core::{Body, Record, Slot, Version};
-use shoal_storage::{Answer, Commit, Op, Parts, Patience, Tally};
-use std::borrow::Cow;
-use std::cmp::Ordering;
+use shoal_core::{Record, Slot};
+use shoal_storage::{Address, Answer, Commit, Patience};
 use std::sync::Arc;
 
 /// The longest key, in bytes.
@@ -32,6 +26,9 @@ pub const MAX_KEY: usize = 16_384;
 
 /// How far ahead of this node's clock an event time may lie, in milliseconds.
 pub const EVENT_SKEW_MS: Millis = 500;
+
+/// How many keys are foreseen at a time.
+pub const FORESEEN: usize = 16;
 
 /// One run of requests: a snapshot of the catalogue, one reading of the clock, and what the
 /// answers so far depend on.
@@ -94,6 +91,26 @@ impl<'n> Access<'n> {
     #[must_use]
     pub fn exists(&self, target: &Target) -> bool {
         self.routing.find(target).is_some() || implied(target).is_some()
+    }
+
+    /// Whether [`Access::foresee`] is of use for requests about `target`.
+    #[must_use]
+    pub fn foresees(&self, target: &Target) -> bool {
+        self.staged.is_none() && self.routing.find(target).is_some()
+    }
+
+    /// Says that requests about these keys come next, so that what they need is fetched for all
+    /// of them at once. Changes nothing but how long they take.
+    pub fn foresee(&self, target: &Target, keys: &[&[u8]]) {
+        let Some(keyspace) = self.routing.find(target) else { return };
+        let nowhere = Address { space: keyspace.space(), slot: 0, key: &[] };
+        for keys in keys.chunks(FORESEEN) {
+            let mut at = [nowhere; FORESEEN];
+            for (at, key) in at.iter_mut().zip(keys) {
+                *at = keyspace.address(Slot::of(key), key);
+            }
+            keyspace.engine.foresee(&at[..keys.len()]);
+        }
     }
 
     /// Answers `request` into `sink`.
@@ -364,223 +381,6 @@ pub(crate) fn no_keyspace(target: &Target) -> Refusal {
         Target::Named(name) => format!("there is no keyspace '{name}'"),
     };
     Refusal::new(Code::NoKeyspace, message)
-}
-
-/// Decides one update: what the new record is, what the tally becomes, what the asker hears.
-pub(crate) struct Step<'a> {
-    node: &'a Node,
-    keyspace: &'a Keyspace,
-    now: Millis,
-    event_time: Option<Millis>,
-}
-
-/// What became of an update.
-enum Carried {
-    /// The keyspace was retired; nothing was done.
-    Retired,
-    /// There was nothing to write.
-    Nothing,
-    /// It was written.
-    Out,
-}
-
-/// What an update comes to.
-pub(crate) struct Plan<'u> {
-    /// What to store; `None` where nothing changes.
-    pub(crate) next: Option<Next<'u>>,
-    /// What the change adds to the slot's tally.
-    pub(crate) tally: Tally,
-}
-
-/// What is stored next under a key.
-pub(crate) struct Next<'u> {
-    version: Version,
-    written: Version,
-    /// `None` removes the key for good.
-    pub(crate) put: Option<Put<'u>>,
-}
-
-/// A record to store, without its versions.
-pub(crate) enum Put<'u> {
-    /// A value, and when it expires.
-    Live(Cow<'u, [u8]>, Option<Millis>),
-    /// The mark that there is none.
-    Tombstone,
-}
-
-impl Put<'_> {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Live(value, _) => value,
-            Self::Tombstone => &[],
-        }
-    }
-}
-
-impl Next<'_> {
-    /// The record to store, if one is.
-    pub(crate) fn record(&self) -> Option<Record<'_>> {
-        let (expires_at, body) = match self.put.as_ref()? {
-            Put::Live(value, at) => {
-                (*at, Body::Live { kind: shoal_core::record::PLAIN, bytes: value })
-            }
-            Put::Tombstone => (None, Body::Tombstone),
-        };
-        Some(Record { version: self.version, written: self.written, expires_at, body })
-    }
-}
-
-impl<'a> Step<'a> {
-    pub(crate) const fn new(
-        node: &'a Node,
-        keyspace: &'a Keyspace,
-        now: Millis,
-        event_time: Option<Millis>,
-    ) -> Self {
-        Self { node, keyspace, now, event_time }
-    }
-
-    /// Carries `update` out under the partition's lock. What the answer depends on joins
-    /// `commit`, be the answer a refusal: that, too, speaks of what was seen.
-    fn carry_out(
-        &self,
-        slot: Slot,
-        key: &[u8],
-        update: &Update<'_>,
-        patience: Patience,
-        commit: &mut Commit,
-        sink: &mut dyn Sink,
-    ) -> Result<Carried, Halt> {
-        let keyspace = self.keyspace;
-        let lane = keyspace.lock(slot);
-        if lane.retired {
-            return Ok(Carried::Retired);
-        }
-        if self.event_time.is_some() && !keyspace.definition.accepts_event_time {
-            // Flushed or altered since the event was admitted.
-            let message = "the keyspace was changed meanwhile; send it again";
-            return Err(Refusal::new(Code::TryAgain, message).into());
-        }
-        let at = keyspace.address(slot, key);
-        let mut planned = None;
-        let answer = keyspace.engine.read(at, patience, &mut |stored| {
-            planned = Some(self.plan(key, update, stored, sink));
-        })?;
-        let Answer::Given(seen) = answer else { return Err(Halt::Cold) };
-        *commit = commit.join(seen);
-        let plan = planned.expect("a read that is given calls its visitor")?;
-        let Some(next) = plan.next else { return Ok(Carried::Nothing) };
-        let record = next.record();
-        let header = record.map(|record| head(keyspace.form, key, &record));
-        let put = match (&header, &next.put) {
-            (Some(header), Some(put)) => Some(Parts { head: header.as_bytes(), body: put.bytes() }),
-            _ => None,
-        };
-        let op = Op { at, put, tally: plan.tally };
-        *commit = commit.join(keyspace.engine.submit(std::slice::from_ref(&op))?);
-        lane.touch(key);
-        Ok(Carried::Out)
-    }
-
-    /// Plans `update` over what is `stored`, and answers into `sink`.
-    pub(crate) fn plan<'u>(
-        &self,
-        key: &[u8],
-        update: &Update<'u>,
-        stored: Option<&[u8]>,
-        sink: &mut dyn Sink,
-    ) -> Result<Plan<'u>, Halt> {
-        let before = stored.map(|bytes| read_record(key, bytes)).transpose()?;
-        let seen = before.filter(|record| record.is_live_at(self.now));
-        let limit = self.node.config.max_value_bytes;
-        if matches!(update, Update::Set { value, .. } if value.len() > limit) {
-            let message = format!("a value is at most {limit} bytes long");
-            return Err(Refusal::new(Code::ValueTooLarge, message).into());
-        }
-        let (outcome, change) = apply(update, seen.as_ref(), self.now, limit)?;
-        // A delete that came with its own time is remembered even where there is nothing to
-        // delete: an older event may be on its way.
-        let early = self.event_time.is_some() && *update == Update::Delete { when: When::Always };
-        let change = if early && change == Change::Keep { Change::Delete } else { change };
-        let put = self.put_of(update, change, seen.is_some());
-        let Some(put) = put else {
-            let version = seen.map(|record| record.version);
-            sink.answer(Given::Updated(Updated { outcome, before: seen, version }));
-            return Ok(Plan { next: None, tally: Tally::default() });
-        };
-        let mut next = self.stamp(before.as_ref(), put)?;
-        if let (Some(record), Some(before)) = (next.record(), before.as_ref())
-            && self.event_time.is_some()
-            && newer(&record, before) == Ordering::Less
-        {
-            let message = format!("version {} is stored, which is newer", before.version);
-            return Err(Refusal::new(Code::Superseded, message).into());
-        }
-        let dead = matches!(next.put, Some(Put::Tombstone));
-        if dead && self.keyspace.purges_at_once() {
-            next.put = None;
-        }
-        let tally = minus(counted(next.record().as_ref()), counted(before.as_ref()));
-        let version = if dead { None } else { Some(next.version) };
-        sink.answer(Given::Updated(Updated { outcome, before: seen, version }));
-        // Removing what is not there would only grow the log.
-        let idle = next.put.is_none() && stored.is_none();
-        Ok(Plan { next: if idle { None } else { Some(next) }, tally })
-    }
-
-    fn put_of<'u>(
-        &self,
-        update: &Update<'u>,
-        change: Change<'_>,
-        was_there: bool,
-    ) -> Option<Put<'u>> {
-        match change {
-            Change::Keep => None,
-            Change::Delete => Some(Put::Tombstone),
-            Change::Put { value, expires_at } => {
-                // A value that was handed in is stored as it is, without a copy.
-                let (value, fresh) = match update {
-                    Update::Set { value, expiry, .. } => {
-                        (Cow::Borrowed(*value), *expiry == SetExpiry::Never || !was_there)
-                    }
-                    _ => (Cow::Owned(value.into_owned()), !was_there),
-                };
-                let forever = matches!(update, Update::Set { expiry: SetExpiry::Forever, .. });
-                let implied = self.keyspace.default_ttl_ms().filter(|_| fresh && !forever);
-                let at = expires_at.or_else(|| implied.map(|ttl| self.now.saturating_add(ttl)));
-                Some(Put::Live(value, at))
-            }
-        }
-    }
-
-    fn stamp<'u>(&self, before: Option<&Record<'_>>, put: Put<'u>) -> Result<Next<'u>, Halt> {
-        let written = self.node.clock.stamp(self.now)?;
-        if let Some(event) = self.event_time {
-            let version = Version { wall_ms: event, counter: 0, node: self.node.id() };
-            return Ok(Next { version, written, put: Some(put) });
-        }
-        let version = match before {
-            // Over a future event time a write takes the version after it, and the clock stays.
-            Some(before) if before.version >= written => before.version.successor(self.node.id()),
-            _ => written,
-        };
-        Ok(Next { version, written: version, put: Some(put) })
-    }
-}
-
-/// What a stored record counts for in its slot's tally. An expired record counts until it is
-/// swept, as in Redis.
-pub(crate) fn counted(record: Option<&Record<'_>>) -> Tally {
-    match record {
-        Some(record) if !record.is_tombstone() => {
-            Tally { keys: 1, expiring: i64::from(record.expires_at.is_some()) }
-        }
-        _ => Tally::default(),
-    }
-}
-
-pub(crate) const fn minus(a: Tally, b: Tally) -> Tally {
-    Tally { keys: a.keys - b.keys, expiring: a.expiring - b.expiring }
 }
 
 /// The outcome of a plain removal, for callers that only want to know whether something went.

@@ -92,6 +92,11 @@ impl Catalogue {
         self.routing.load()
     }
 
+    /// Why no change of the catalogue is taken until a restart, if none is.
+    pub(crate) fn in_doubt(&self) -> Option<Refusal> {
+        self.store.in_doubt().map(Refusal::from)
+    }
+
     /// Keeps others from changing the catalogue until the guard is dropped.
     pub(crate) fn hold_changes(&self) -> MutexGuard<'_, ()> {
         self.change.lock()
@@ -253,6 +258,7 @@ impl From<MetaError> for Refusal {
     fn from(error: MetaError) -> Self {
         match error {
             MetaError::Refused(error) => error.into(),
+            MetaError::Full { .. } => Self::new(Code::DiskFull, error.to_string()),
             MetaError::File { .. } => Self::new(Code::Storage, error.to_string()),
             MetaError::InDoubt { .. } => Self::new(Code::MapInDoubt, error.to_string()),
         }

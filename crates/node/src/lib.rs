@@ -2,8 +2,9 @@
 //! the background.
 //!
 //! Where a GET goes: [`Access::run`] in `access` finds the keyspace in the routing snapshot, asks
-//! its engine, and hands the record to the interface's [`Sink`]. A SET takes the partition's
-//! lock, lets `shoal_core::update` decide, and submits the new record to the engine.
+//! its engine, and hands the record to the interface's [`Sink`]. A SET becomes a `Step`
+//! in `step`: it takes the partition's lock, lets `shoal_core::update` decide, and submits the new
+//! record to the engine.
 //!
 //! Holds: a partition's lock is never held across a wait for the network; an answer leaves the
 //! process only after the commit it depends on is settled.
@@ -13,6 +14,7 @@
 mod access;
 mod catalogue;
 mod clock;
+mod health;
 mod keyspace;
 mod node;
 mod refusal;
@@ -20,10 +22,11 @@ mod request;
 mod rules;
 mod scan;
 mod stats;
+mod step;
 mod sweep;
 mod transaction;
 
-pub use access::{Access, EVENT_SKEW_MS, MAX_KEY, removed};
+pub use access::{Access, EVENT_SKEW_MS, FORESEEN, MAX_KEY, removed};
 pub use clock::TimeSource;
 pub use node::{KeyspaceInfo, Node, NodeConfig, NodeStatus, StartError};
 pub use refusal::{Code, Halt, Refusal, Row};

@@ -19,7 +19,7 @@ use shoal_core::map::{
 };
 use shoal_core::{MapVersion, NodeId};
 use shoal_meta::{LocalStore, MetaError};
-use shoal_storage::directory::{DataDirectory, DirectoryError, Identity};
+use shoal_storage::directory::{DataDirectory, DirectoryError};
 use shoal_storage::disk::{DiskEngine, DiskOptions};
 use shoal_storage::files::RealFiles;
 use shoal_storage::memory::{MemoryEngine, MemoryOptions};
@@ -38,6 +38,9 @@ const FIRST_NODE: u32 = 1;
 const CEILING: &str = "clock";
 /// The folder of the disk engine.
 const DISK: &str = "disk";
+/// What an engine that was opened once has in its folder. It makes them anew where they are
+/// missing, which for a directory that was complete would be a silent loss.
+const DISK_PARTS: [&str; 2] = ["log/identity", "sorted/current"];
 
 /// How a node is to run.
 #[derive(Clone, Debug)]
@@ -88,7 +91,10 @@ pub enum StartError {
     #[error("{0}")]
     Refused(#[from] Refusal),
     /// The directory's parts belong to different clusters.
-    #[error("the map in {data} is of cluster {map}, the identity of cluster {identity}")]
+    #[error(
+        "the map in {data} is of cluster {map}, the identity of cluster {identity}: put the file \
+         that belongs here back, or restore the whole directory from a backup"
+    )]
     MixedDirectory {
         /// The directory.
         data: PathBuf,
@@ -112,6 +118,25 @@ pub enum StartError {
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(#[from] std::io::Error),
+}
+
+impl StartError {
+    /// A stable word for the reason.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Directory(error) => error.code(),
+            Self::Map(MetaError::Refused(_)) => "map_refused",
+            Self::Map(MetaError::File { .. }) => "map_file",
+            Self::Map(MetaError::Full { .. }) => "disk_full",
+            Self::Map(MetaError::InDoubt { .. }) => "map_in_doubt",
+            Self::Engine(error) => Refusal::from(error.clone()).code.row().code,
+            Self::Refused(refusal) => refusal.code.row().code,
+            Self::MixedDirectory { .. } => "directory_mixed",
+            Self::OtherEngine { .. } => "other_engine",
+            Self::Thread(_) => "thread",
+        }
+    }
 }
 
 /// A running node.
@@ -162,9 +187,9 @@ impl Node {
     /// but what a crash could have left as well.
     pub fn start(config: NodeConfig) -> Result<Arc<Self>, StartError> {
         let fresh = || (uuid::Uuid::now_v7().as_u128(), FIRST_NODE);
-        let directory = DataDirectory::open(&config.data, fresh)?;
+        let mut directory = DataDirectory::open(&config.data, fresh)?;
         let identity = directory.identity();
-        let store = open_map(&config, &identity)?;
+        let store = open_map(&config, &directory)?;
         let map = shoal_meta::MapStore::current(&store);
         let rules = Arc::new(Rules::default());
         rules.install(&map);
@@ -173,6 +198,8 @@ impl Node {
         let (kept, time) = (directory.ceiling(CEILING)?, config.time.clone());
         let clock = NodeClock::new(NodeId(identity.node_id), kept, time);
         clock.raise(clock.now_ms())?;
+        // Nothing was served before this, and nothing is made anew after it.
+        directory.complete()?;
         let node = Arc::new(Self {
             config,
             catalogue,
@@ -414,9 +441,10 @@ fn info(keyspace: &Arc<Keyspace>) -> KeyspaceInfo {
     }
 }
 
-fn open_map(config: &NodeConfig, identity: &Identity) -> Result<LocalStore, StartError> {
+fn open_map(config: &NodeConfig, directory: &DataDirectory) -> Result<LocalStore, StartError> {
+    let identity = directory.identity();
     let engine = if config.default_in_memory { EngineKind::Memory } else { EngineKind::Disk };
-    let has_data = config.data.join(DISK).exists();
+    let has_data = directory.is_complete() || config.data.join(DISK).exists();
     let store = LocalStore::open(&config.data, || {
         // Data without a map would be taken for that of no keyspace, and swept away.
         (!has_data).then(|| Command::Found {
@@ -462,8 +490,8 @@ fn open_engines(
         min_free_bytes: config.min_free,
         ..DiskOptions::default()
     };
-    let files = Arc::new(RealFiles);
-    let disk = DiskEngine::open(files, &directory.folder(DISK)?, &options, policy)?;
+    let (files, folder) = (Arc::new(RealFiles), directory.folder(DISK, &DISK_PARTS)?);
+    let disk = DiskEngine::open(files, &folder, &options, policy)?;
     Ok(Engines { memory: Arc::new(memory), disk: Arc::new(disk) })
 }
 

@@ -79,6 +79,7 @@ codes! {
     BadKey            "bad_key"             "ERR"        400 false false "The key is empty or longer than 16,384 bytes.",
     ValueTooLarge     "value_too_large"     "ERR"        413 false false "The value is longer than the limit.",
     TooLarge          "too_large"           "ERR"        413 false false "The message is larger than the limit.",
+    HeadTooLarge      "head_too_large"      "ERR"        431 false false "The head of the HTTP request, its target included, is larger than the limit.",
     BadName           "bad_name"            "ERR"        400 false false "A keyspace cannot have this name.",
     BadOption         "bad_option"          "ERR"        400 false false "An option has a value that it cannot have.",
     NotInteger        "not_integer"         "ERR"        409 false false "The value is not a decimal 64-bit integer.",

@@ -4,10 +4,10 @@
 //! Holds: nothing is removed that a reader could still see; the record is read again under its
 //! partition's lock before it goes. The sweep rests at least three times as long as it works.
 
-use crate::access::{counted, minus};
 use crate::keyspace::Keyspace;
 use crate::node::Node;
 use crate::rules::read_record;
+use crate::step::{counted, minus};
 use parking_lot::{Condvar, Mutex};
 use shoal_core::{Body, Slot};
 use shoal_storage::{Answer, Engine, EngineError, Op, Patience, Tally};

@@ -7,11 +7,12 @@
 //! A transaction over keyspaces of both engines submits memory first and takes it back if the
 //! disk refuses; after a crash memory is gone anyway.
 
-use crate::access::{Access, Step, bad_key, counted, key_is_good, minus};
+use crate::access::{Access, bad_key, key_is_good};
 use crate::keyspace::{Keyspace, LaneGuard};
 use crate::refusal::{Code, Halt, Refusal};
 use crate::request::{Sink, Target};
 use crate::rules::read_record;
+use crate::step::{Step, counted, minus};
 use shoal_core::codec::record::head;
 use shoal_core::map::Command;
 use shoal_core::update::Update;

@@ -12,6 +12,7 @@ use crate::connection::Shared;
 use crate::listener::{BindError, Bound, ListenAddress, Workers, accept_all, bind};
 use shoal_node::{Node, NodeConfig, Refusal, StartError};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -205,11 +206,11 @@ fn local_runtime() -> io::Result<LocalRuntime> {
 /// Runs a server until SIGTERM or Ctrl-C, and stops it in order.
 ///
 /// Prints the data directory and, once requests are welcome, a line `ready: listening on ADDR`
-/// per address.
+/// per address; with `json` the same as `{"data":PATH}` and `{"ready":ADDR}`.
 ///
 /// # Errors
 /// [`BootError`], a sentence that says what to do.
-pub fn run(config: Resolved) -> Result<(), BootError> {
+pub fn run(config: Resolved, json: bool) -> Result<(), BootError> {
     logs::start(&config);
     let runtime = Builder::new_current_thread().enable_all().build().map_err(BootError::Thread)?;
     let mut signals = {
@@ -217,10 +218,10 @@ pub fn run(config: Resolved) -> Result<(), BootError> {
         Signals::new().map_err(BootError::Signals)?
     };
     let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
-    say(&format!("data: {}", data.display()))?;
+    say(&Event::Data(&data), json)?;
     let running = Server::start(config)?;
     for address in running.addresses() {
-        say(&format!("ready: listening on {address}"))?;
+        say(&Event::Ready(address), json)?;
     }
     let signal = runtime.block_on(signals.next());
     tracing::info!(signal, "stopping");
@@ -281,10 +282,34 @@ impl Signals {
     }
 }
 
+/// What whoever started the server is told.
+enum Event<'a> {
+    /// Where the data lives.
+    Data(&'a Path),
+    /// Requests are welcome at this address.
+    Ready(&'a ListenAddress),
+}
+
+impl Event<'_> {
+    /// The event as one line, for a person or for a program.
+    fn line(&self, json: bool) -> String {
+        match self {
+            Self::Data(path) if json => {
+                serde_json::json!({ "data": path.to_string_lossy() }).to_string()
+            }
+            Self::Data(path) => format!("data: {}", path.display()),
+            Self::Ready(address) if json => {
+                serde_json::json!({ "ready": address.to_string() }).to_string()
+            }
+            Self::Ready(address) => format!("ready: listening on {address}"),
+        }
+    }
+}
+
 /// Tells whoever started the server, a person or a script.
-fn say(line: &str) -> Result<(), BootError> {
+fn say(event: &Event<'_>, json: bool) -> Result<(), BootError> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(BootError::Output)
+    writeln!(out, "{}", event.line(json)).and_then(|()| out.flush()).map_err(BootError::Output)
 }
 
 fn node_config(config: &Resolved) -> NodeConfig {
@@ -323,4 +348,20 @@ fn with_descriptors(mut config: Resolved) -> Resolved {
         config.max_clients = clients;
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_lines_for_people_or_documents_for_programs() {
+        let data = Event::Data(Path::new("/a \"b\"\nc"));
+        assert_eq!(Event::Data(Path::new("/data")).line(false), "data: /data");
+        assert_eq!(data.line(true), r#"{"data":"/a \"b\"\nc"}"#);
+        let address = ListenAddress::Tcp(([127, 0, 0, 1], 4711).into());
+        let ready = Event::Ready(&address);
+        assert_eq!(ready.line(false), "ready: listening on 127.0.0.1:4711");
+        assert_eq!(ready.line(true), r#"{"ready":"127.0.0.1:4711"}"#);
+    }
 }

@@ -51,7 +51,16 @@ pub fn http() -> String {
          `metrics`, `v1/…` or `_…` are reachable under `/v1/keyspaces/default/keys/` only. In JSON, \
          bytes stand in `key` and `value` where they are UTF-8, else in `key_b64` and `value_b64`. \
          Unknown parameters and fields are refused. Refusals are listed in \
-         [errors.md](errors.md). On a loopback address, `Host` and `Origin` must be local.\n"
+         [errors.md](errors.md). On a loopback address, `Host` and `Origin` must be local.\n\n\
+         Over HTTP/1.1 what cannot be read as a request is refused in the same form, and the \
+         connection closes: a malformed request line or header is `bad_request`; a head over \
+         128 KiB or 64 headers, and a target over 65,534 bytes on a connection that is in use, are \
+         `head_too_large`. Without a JSON answer remain: a connection over the limit, which is told \
+         `-ERR max number of clients reached` before it is known what it speaks; a first line that \
+         does not end in ` HTTP/1.0` or ` HTTP/1.1`, or is longer than 64 KiB, which is taken for \
+         the Redis protocol; a head that comes too slowly, which ends the connection without a \
+         word; and over HTTP/2 what breaks the protocol itself, which is answered by its own \
+         frames (RST_STREAM, GOAWAY, and status 431 without a body for a head that is too long).\n"
     );
     for route in ROUTES {
         line(

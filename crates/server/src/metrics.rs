@@ -57,11 +57,12 @@ macro_rules! metrics {
 metrics! {
     gauge "shoal_uptime_seconds" "Seconds since the start." |s| s.status.uptime_seconds;
     gauge "shoal_map_version" "The index of the cluster map's version." |s| s.status.map.index;
-    gauge "shoal_ready" "1 while the node takes requests, else 0." |s| u64::from(!s.stopping);
-    gauge "shoal_refusing_writes" "1 while a full or failed disk or memory refuses writes." |s| u64::from(s.status.disk.refusing.is_some() || s.status.memory.refusing.is_some());
+    gauge "shoal_ready" "1 while the node takes reads and writes, as `/_ready` tells, else 0." |s| u64::from(!s.stopping && !s.refusing_writes);
+    gauge "shoal_refusing_writes" "1 while a full or failed disk or memory refuses writes, or a half replaced map changes of the catalogue." |s| u64::from(s.refusing_writes);
     gauge "shoal_connections" "Connections." |s| s.connections;
     counter "shoal_connections_accepted" "Connections accepted." |s| s.accepted;
     counter "shoal_connections_refused" "Connections refused because there were too many." |s| s.refused_connections;
+    counter "shoal_connections_evicted" "Connections closed because they took nothing while others' replies needed the room." |s| s.evicted_connections;
     counter "shoal_commands" "Commands of the Redis protocol and requests over HTTP." |s| s.commands;
     counter "shoal_received_bytes" "Bytes read from clients." |s| s.bytes_in;
     counter "shoal_sent_bytes" "Bytes sent to clients." |s| s.bytes_out;
@@ -108,9 +109,11 @@ struct Snapshot {
     status: NodeStatus,
     keyspaces: Vec<KeyspaceInfo>,
     stopping: bool,
+    refusing_writes: bool,
     connections: u64,
     accepted: u64,
     refused_connections: u64,
+    evicted_connections: u64,
     commands: u64,
     bytes_in: u64,
     bytes_out: u64,
@@ -133,9 +136,11 @@ impl Snapshot {
             status: shared.node.status(),
             keyspaces: shared.node.list(),
             stopping: shared.is_stopping(),
+            refusing_writes: shared.node.refusing_writes().is_some(),
             connections: shared.registry.count() as u64,
             accepted: shared.registry.accepted(),
             refused_connections: shared.registry.refused(),
+            evicted_connections: shared.output.evicted(),
             commands: traffic.commands,
             bytes_in: traffic.bytes_in,
             bytes_out: traffic.bytes_out,

@@ -134,10 +134,10 @@ impl KeyspaceSpec {
         let options = &self.options;
         let in_memory = self.engine == EngineKind::Memory;
         if options.durability == Durability::Interval(0) {
-            return refuse("durability", "an interval has at least 1 ms");
+            return refuse("sync", "an interval has at least 1 ms");
         }
         if in_memory && options.durability != Durability::Always {
-            return refuse("durability", "only a keyspace on disk can be synced");
+            return refuse("sync", "only a keyspace on disk can be synced");
         }
         if !in_memory && options.max_memory.is_some() {
             return refuse("max_memory", "only a keyspace in memory can be bounded by it");

@@ -305,10 +305,10 @@ fn options_that_contradict_each_other_are_refused() {
     let lru = Changes { eviction: Some(Eviction::Lru), ..none };
     let bounded = Changes { max_memory: Some(Some(1)), ..none };
     let os = Changes { durability: Some(Durability::Os), ..none };
-    assert_eq!(refused(memory, os), "durability");
+    assert_eq!(refused(memory, os), "sync");
     assert_eq!(
         refused(disk, Changes { durability: Some(Durability::Interval(0)), ..none }),
-        "durability"
+        "sync"
     );
     assert_eq!(refused(disk, bounded), "max_memory");
     assert_eq!(refused(memory, Changes { max_memory: Some(Some(0)), ..none }), "max_memory");

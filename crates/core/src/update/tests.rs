@@ -29,16 +29,18 @@ fn run<'a>(
 
 #[test]
 fn set_obeys_every_condition() {
-    let (held, other) = ([version(2)], [version(4)]);
+    let held = [Tag::plain(version(2))];
+    // Of the same version, but of another write.
+    let other = [Tag::plain(version(4)), Tag { version: version(2), written: version(4) }];
     let present = live("old", Some(NOW + 5));
     for (when, if_present, if_absent) in [
         (When::Always, true, true),
         (When::Absent, false, true),
         (When::Present, true, false),
-        (When::VersionIn(&held), true, false),
-        (When::VersionIn(&other), false, false),
-        (When::VersionNotIn(&held), false, true),
-        (When::VersionNotIn(&other), true, true),
+        (When::TagIn(&held), true, false),
+        (When::TagIn(&other), false, false),
+        (When::TagNotIn(&held), false, true),
+        (When::TagNotIn(&other), true, true),
     ] {
         let update = Update::Set { value: b"new", expiry: SetExpiry::Never, when };
         let expected = |met| {

@@ -18,6 +18,10 @@ const WAITING: usize = 1_024;
 /// How long the last lines may take at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Part of the sorted store's library: it calls a compaction that was told to stop, as every stop
+/// of a node may tell it, an error. Every one that really fails is returned to us, and logged.
+const UNHEARD: &str = "lsm_tree::compaction";
+
 /// The queue, once there is one.
 static QUEUE: OnceLock<SyncSender<Item>> = OnceLock::new();
 
@@ -90,8 +94,7 @@ pub(super) fn start(config: &Resolved) {
         return;
     }
     let queue = QUEUE.get_or_init(|| sender).clone();
-    // Libraries speak up only where something is wrong.
-    let filter = format!("warn,{}", levels(config.log_level.name()));
+    let filter = filter(config.log_level.name());
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(Lines(queue))
@@ -107,14 +110,19 @@ pub(super) fn start(config: &Resolved) {
     drop(outcome);
 }
 
-fn levels(level: &str) -> String {
+/// What is logged: our own lines from `level` on, and those of libraries that say that something
+/// is wrong.
+fn filter(level: &str) -> String {
     let ours = ["shoal", "shoal_cli", "shoal_server", "shoal_node", "shoal_meta", "shoal_storage"];
-    ours.map(|name| format!("{name}={level}")).join(",")
+    let ours = ours.map(|name| format!("{name}={level}")).join(",");
+    format!("warn,{UNHEARD}=off,{ours}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use parking_lot::Mutex;
+    use std::sync::Arc;
 
     #[test]
     fn lines_without_a_reader_are_dropped_and_nobody_waits() {
@@ -128,8 +136,40 @@ mod tests {
     #[test]
     fn every_level_makes_a_filter() {
         for level in ["error", "warn", "info", "debug", "trace"] {
-            let filter = format!("warn,{}", levels(level));
+            let filter = filter(level);
             assert!(filter.parse::<EnvFilter>().is_ok(), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_compaction_told_to_stop_is_no_error_to_look_after() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let there = Arc::clone(&lines);
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(filter("info")))
+            .with_writer(move || Kept(Arc::clone(&there)))
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "lsm_tree::compaction::worker", "stopped");
+            tracing::error!(target: "lsm_tree::version", "another part");
+            tracing::error!(target: "shoal_storage::disk::workers", "compaction failed");
+        });
+        let text = String::from_utf8(lines.lock().clone()).expect("text");
+        assert!(!text.contains("stopped"), "{text}");
+        assert!(text.contains("another part") && text.contains("compaction failed"), "{text}");
+    }
+
+    /// Keeps what is written.
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
 }

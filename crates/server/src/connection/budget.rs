@@ -32,8 +32,9 @@ const SLACK_BYTES: u64 = 4 << 20;
 /// How much connections may hold, as it follows from the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// The most bytes of replies that may wait in the whole server. A client whose replies do
-    /// not fit any more is disconnected.
+    /// The most bytes of replies that may wait in the whole server. Where more would, the clients
+    /// that took nothing for the longest are disconnected, or, if that is not enough, the one
+    /// whose reply does not fit.
     pub(crate) output: u64,
     /// The most bytes of unfinished long requests, of commands that wait for EXEC and of watched
     /// keys in the whole server. A client whose request does not fit any more is disconnected;
@@ -83,14 +84,24 @@ impl Budget {
         Some(Charge { budget: Arc::clone(self), bytes })
     }
 
-    fn take(&self, bytes: u64) -> Result<(), Full> {
+    /// Takes `bytes`, to be given back by hand.
+    ///
+    /// # Errors
+    /// They do not fit.
+    pub(super) fn take(&self, bytes: u64) -> Result<(), Full> {
         let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
         let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
         taken.map(|_| ()).map_err(|_| Full)
     }
 
-    fn give_back(&self, bytes: u64) {
+    /// Gives back what was taken.
+    pub(super) fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// How much room `bytes` lack at present.
+    pub(super) fn lacks(&self, bytes: u64) -> u64 {
+        self.used().saturating_add(bytes).saturating_sub(self.limit)
     }
 
     /// Takes `bytes` in place of what is `held`, nothing as long as they are few.

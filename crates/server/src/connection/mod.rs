@@ -7,6 +7,7 @@
 
 mod budget;
 mod counters;
+mod output;
 mod pace;
 pub mod registry;
 mod resp;
@@ -15,6 +16,7 @@ mod wire;
 
 pub(crate) use budget::{Bounds, Budget, Charge, UNCHARGED_BYTES};
 pub use counters::{Counters, Traffic};
+pub(crate) use output::{Held, Output};
 pub(crate) use pace::Pace;
 pub use registry::{Client, Protocol, Registry, Shown};
 pub(crate) use serve::{Served, resume, serve};
@@ -46,7 +48,7 @@ pub struct Shared {
     /// What INFO tells of the process.
     pub(crate) figures: Figures,
     /// What replies may wait in the whole server.
-    pub(crate) output: Arc<Budget>,
+    pub(crate) output: Arc<Output>,
     /// What unfinished long requests, queued commands and watched keys may take in the whole
     /// server.
     pub(crate) input: Arc<Budget>,
@@ -60,15 +62,16 @@ impl Shared {
     #[must_use]
     pub fn new(node: Arc<Node>, config: Arc<Resolved>, addresses: Vec<ListenAddress>) -> Self {
         let bounds = Bounds::of(&config);
+        let registry: Arc<Registry> = Arc::default();
         Self {
             node,
             config,
-            registry: Arc::default(),
+            registry: Arc::clone(&registry),
             addresses,
             started: Instant::now(),
             counters: Counters::default(),
             figures: Figures::default(),
-            output: Arc::new(Budget::new(bounds.output)),
+            output: Arc::new(Output::new(bounds.output, registry)),
             input: Arc::new(Budget::new(bounds.input)),
             reply_limit: bounds.reply,
             stopping: AtomicBool::new(false),

@@ -79,6 +79,10 @@ pub struct Client {
     shown: Mutex<Shown>,
     killed: AtomicBool,
     waker: Mutex<Option<Waker>>,
+    /// Bytes of its replies that count against what may wait in the whole server.
+    held: AtomicU64,
+    /// Since when its peer took no byte of a reply; `None` while nothing waits.
+    waits_since: Mutex<Option<tokio::time::Instant>>,
 }
 
 impl Client {
@@ -104,6 +108,43 @@ impl Client {
     #[must_use]
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::SeqCst)
+    }
+
+    /// Bytes of its replies that wait to be taken and are counted.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// More of its replies wait.
+    pub(super) fn holds(&self, bytes: u64) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// `bytes` of its replies wait no longer; how many of them still counted.
+    pub(super) fn lets_go(&self, bytes: u64) -> u64 {
+        let less = |held: u64| Some(held - held.min(bytes));
+        let before = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        before.unwrap_or(0).min(bytes)
+    }
+
+    /// Nothing that waits for it counts any more: it is being closed. How much that was.
+    pub(super) fn forfeit(&self) -> u64 {
+        self.held.swap(0, Ordering::Relaxed)
+    }
+
+    /// Since when its peer took no byte of a reply that waits.
+    pub(crate) fn waits_since(&self) -> Option<tokio::time::Instant> {
+        *self.waits_since.lock()
+    }
+
+    /// Notes that it has waited for its peer since then, or no longer does.
+    pub(crate) fn waits(&self, since: Option<tokio::time::Instant>) {
+        *self.waits_since.lock() = since;
+    }
+
+    /// Whether it asked, by CLIENT NO-EVICT, to be closed last where room is needed.
+    pub(super) fn spared(&self) -> bool {
+        self.shown.lock().no_evict
     }
 
     /// Makes the connection look at [`Client::is_killed`] and at the server's state again.
@@ -166,6 +207,8 @@ impl Registry {
             }),
             killed: AtomicBool::new(false),
             waker: Mutex::new(None),
+            held: AtomicU64::new(0),
+            waits_since: Mutex::new(None),
         });
         self.count.fetch_add(1, Ordering::Relaxed);
         self.clients.lock().insert(id, Arc::clone(&client));

@@ -21,6 +21,9 @@ const SMALL_BUFFER: usize = 4 << 10;
 /// Room for one read while a long request comes in.
 const LARGE_READ: usize = 256 << 10;
 
+/// A buffer that waits may have this share of its bytes to spare.
+const FIT_SHARE: usize = 16;
+
 /// How a conversation goes on, or does not.
 pub(crate) enum Talk<S> {
     /// It is over.
@@ -127,9 +130,10 @@ where
     }
     let commit = session.commit();
     if commit != Commit::DONE {
-        let length = session.output.len();
-        let _held = if length > UNCHARGED_BYTES {
-            Some(wire.shared.output.charge(length).ok_or(End::TooMuchOutput)?)
+        let _held = if session.output.len() > UNCHARGED_BYTES {
+            fit(&mut session.output);
+            let held = wire.shared.output.hold(wire.client(), session.output.capacity());
+            Some(held.ok_or(End::TooMuchOutput)?)
         } else {
             None
         };
@@ -137,10 +141,23 @@ where
             session.fail_unsettled(&refusal);
         }
     }
-    wire.write_all(&session.output).await?;
+    let sent = wire.write_now(&session.output).await?;
+    if sent < session.output.len() {
+        fit(&mut session.output);
+        wire.write_all(&session.output[sent..], session.output.capacity()).await?;
+    }
     wire.shared.counters.add_bytes_out(session.output.len() as u64);
     session.sent();
     Ok(())
+}
+
+/// Gives up what a buffer has grown beyond its bytes, before it waits for its peer: doubling
+/// leaves up to as much again.
+fn fit(output: &mut Vec<u8>) {
+    let spare = output.capacity() - output.len();
+    if output.capacity() > UNCHARGED_BYTES && spare > output.len() / FIT_SHARE {
+        output.shrink_to_fit();
+    }
 }
 
 /// Leaves room for the next read: little where little comes, much within a long request, which
@@ -162,6 +179,18 @@ fn make_room(input: &mut Vec<u8>, longest: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_has_little_to_spare() {
+        let mut long = Vec::with_capacity(4 << 20);
+        long.resize(2 << 20, b'x');
+        fit(&mut long);
+        assert!(long.capacity() <= (2 << 20) + (2 << 20) / FIT_SHARE, "{}", long.capacity());
+        assert_eq!(long.len(), 2 << 20);
+        let mut short: Vec<u8> = Vec::with_capacity(UNCHARGED_BYTES);
+        fit(&mut short);
+        assert!(short.capacity() >= UNCHARGED_BYTES, "little is not worth moving");
+    }
 
     #[test]
     fn room_grows_by_doubling_up_to_the_longest_request() {

@@ -144,7 +144,7 @@ where
     wire.client().update(|shown| shown.protocol = Protocol::Resp);
     if wire.shared.registry.count() > wire.shared.client_limit() {
         wire.shared.registry.count_refusal();
-        if let Err(end) = wire.write_all(TOO_MANY).await {
+        if let Err(end) = wire.write_all(TOO_MANY, TOO_MANY.len()).await {
             return Talk::Ended(end);
         }
         wire.close().await;

@@ -1,5 +1,7 @@
 //! Connections over pipes in memory, with time in our hands: slow, greedy and silent clients.
 
+mod crowds;
+
 use super::*;
 use crate::config::{Origin, Raw, Words, resolve};
 use shoal_node::NodeConfig;
@@ -168,7 +170,9 @@ async fn output_over_the_server_s_bound_ends_the_connection_that_asks_for_it() {
     local(async {
         let host = Host::start();
         let all = Bounds::of(&host.shared.config).output;
-        let _others = host.shared.output.charge(usize::try_from(all).expect("64 bits"));
+        let other = host.shared.registry.enter("a:2".to_owned(), "b:2".to_owned(), false);
+        let all = usize::try_from(all).expect("64 bits");
+        let _others = host.shared.output.hold(&other.client, all);
         let (mut stream, task) = host.connect(64);
         stream
             .write_all(b"*2\r\n$4\r\nECHO\r\n$30\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n")

@@ -5,7 +5,7 @@
 //! Timers are armed only once the socket made us wait.
 
 use super::registry::{Client, Entry};
-use super::{Charge, Pace, Shared};
+use super::{Held, Pace, Shared};
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -104,11 +104,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         .await
     }
 
-    /// Writes all of `bytes`.
-    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> Result<(), End> {
+    /// Writes of `bytes` what the peer takes without being waited for; how much that was.
+    pub(crate) async fn write_now(&mut self, bytes: &[u8]) -> Result<usize, End> {
+        let mut sent = 0;
+        poll_fn(|cx| {
+            while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+                match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Closed)),
+                    Poll::Ready(Ok(count)) => sent += count,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Failed(error))),
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Ready(Ok(sent))
+        })
+        .await
+    }
+
+    /// Writes all of `bytes`, which stand in a buffer of `capacity` bytes: those are what the
+    /// server holds for as long as the peer has to be waited for.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8], capacity: usize) -> Result<(), End> {
+        let outcome = self.write_waiting(bytes, capacity).await;
+        self.client().waits(None);
+        outcome
+    }
+
+    async fn write_waiting(&mut self, bytes: &[u8], capacity: usize) -> Result<(), End> {
         let mut rest = bytes;
         let mut waiting_since: Option<Instant> = None;
-        let mut charge: Option<Charge> = None;
+        let mut held: Option<Held> = None;
         poll_fn(|cx| {
             while !rest.is_empty() {
                 match Pin::new(&mut self.stream).poll_write(cx, rest) {
@@ -125,14 +149,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     return Poll::Ready(Err(End::Killed));
                 }
                 self.set_waker(cx);
-                if charge.is_none() {
-                    charge = self.shared.output.charge(rest.len());
-                    if charge.is_none() {
+                if held.is_none() {
+                    held = self.shared.output.hold(&self.entry.client, capacity);
+                    if held.is_none() {
                         return Poll::Ready(Err(End::TooMuchOutput));
                     }
                 }
                 let now = Instant::now();
-                let deadline = *waiting_since.get_or_insert(now) + self.shared.config.slow_reader;
+                if waiting_since.is_none() {
+                    waiting_since = Some(now);
+                    self.client().waits(waiting_since);
+                }
+                let deadline = waiting_since.unwrap_or(now) + self.shared.config.slow_reader;
                 if now >= deadline {
                     return Poll::Ready(Err(End::SlowReader));
                 }

@@ -1,12 +1,12 @@
-//! `If-Match` and `If-None-Match`: conditions on a key's version.
+//! `If-Match` and `If-None-Match`: conditions on a key's entity tag.
 //!
-//! Holds: an entity tag is the record's version between quotes, and strong: equal tags mean equal
-//! bytes. A tag that is no version of ours matches nothing. Follows RFC 9110, section 13.1, with
+//! Holds: an entity tag is the record's version between quotes; where the write came with an event
+//! time, which another may share, the clock's stamp of the write follows after a dot. So it is
+//! strong: equal tags mean equal bytes. Every tag has one spelling. A tag that is none of ours matches nothing. Follows RFC 9110, section 13.1, with
 //! one difference: a weak tag in `If-Match`, which can never match, is refused by name.
 
 use hyper::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
-use shoal_core::Version;
-use shoal_core::update::When;
+use shoal_core::update::{Tag, When};
 use shoal_node::{Code, Refusal};
 
 /// The conditions of one request.
@@ -21,7 +21,7 @@ enum Tags {
     /// `*`: whatever is there.
     Any,
     /// Any of these.
-    Listed(Vec<Version>),
+    Listed(Vec<Tag>),
 }
 
 /// What a condition makes of a read.
@@ -54,9 +54,9 @@ impl Conditions {
         match (&self.matches, &self.none_match) {
             (None, None) => Ok(When::Always),
             (Some(Tags::Any), None) => Ok(When::Present),
-            (Some(Tags::Listed(versions)), None) => Ok(When::VersionIn(versions)),
+            (Some(Tags::Listed(tags)), None) => Ok(When::TagIn(tags)),
             (None, Some(Tags::Any)) => Ok(When::Absent),
-            (None, Some(Tags::Listed(versions))) => Ok(When::VersionNotIn(versions)),
+            (None, Some(Tags::Listed(tags))) => Ok(When::TagNotIn(tags)),
             (Some(_), Some(_)) => Err(Refusal::new(
                 Code::BadRequest,
                 "a write takes one of If-Match and If-None-Match, not both",
@@ -64,12 +64,12 @@ impl Conditions {
         }
     }
 
-    /// What to do about a read that found `version`.
-    pub(crate) fn judge(&self, version: Option<Version>) -> Verdict {
-        let met = |tags: &Tags| match (tags, version) {
+    /// What to do about a read that found a value with `tag`.
+    pub(crate) fn judge(&self, tag: Option<Tag>) -> Verdict {
+        let met = |tags: &Tags| match (tags, tag) {
             (_, None) => false,
             (Tags::Any, Some(_)) => true,
-            (Tags::Listed(versions), Some(version)) => versions.contains(&version),
+            (Tags::Listed(tags), Some(tag)) => tags.contains(&tag),
         };
         if self.matches.as_ref().is_some_and(|tags| !met(tags)) {
             return Verdict::Failed;
@@ -81,9 +81,19 @@ impl Conditions {
     }
 }
 
-/// A version as an entity tag.
-pub(crate) fn etag(version: Version) -> String {
-    format!("\"{version}\"")
+/// A tag as a header has it.
+pub(crate) fn etag(tag: Tag) -> String {
+    let Tag { version, written } = tag;
+    if version == written { format!("\"{version}\"") } else { format!("\"{version}.{written}\"") }
+}
+
+/// Reads what stands between the quotes; `None` where it is none of ours.
+fn parse(text: &str) -> Option<Tag> {
+    let Some((version, written)) = text.split_once('.') else {
+        return text.parse().ok().map(Tag::plain);
+    };
+    let tag = Tag { version: version.parse().ok()?, written: written.parse().ok()? };
+    (tag.version != tag.written).then_some(tag)
 }
 
 fn tags(headers: &HeaderMap, name: &HeaderName, strong: bool) -> Result<Option<Tags>, Refusal> {
@@ -112,7 +122,7 @@ fn read_list(
     text: &str,
     name: &HeaderName,
     strong: bool,
-    listed: &mut Vec<Version>,
+    listed: &mut Vec<Tag>,
 ) -> Result<(), Refusal> {
     let mut rest = text.trim();
     loop {
@@ -129,7 +139,7 @@ fn read_list(
         let (tag, after) =
             tag.strip_prefix('"').and_then(|tag| tag.split_once('"')).ok_or_else(|| bad(name))?;
         // Somebody else's tag is no mistake; it only matches nothing.
-        listed.extend(tag.parse::<Version>());
+        listed.extend(parse(tag));
         rest = after.trim_start();
         if rest.is_empty() {
             return Ok(());
@@ -147,10 +157,12 @@ fn bad(name: &HeaderName) -> Refusal {
 mod tests {
     use super::*;
     use hyper::header::HeaderValue;
-    use shoal_core::NodeId;
+    use shoal_core::{NodeId, Version};
 
-    const ONE: Version = Version { wall_ms: 1, counter: 0, node: NodeId(1) };
-    const TWO: Version = Version { wall_ms: 2, counter: 0, node: NodeId(1) };
+    const ONE: Tag = Tag::plain(Version { wall_ms: 1, counter: 0, node: NodeId(1) });
+    const TWO: Tag = Tag::plain(Version { wall_ms: 2, counter: 0, node: NodeId(1) });
+    /// An event of the time of the first, written when the second was.
+    const EVENT: Tag = Tag { version: ONE.version, written: TWO.version };
 
     fn conditions(pairs: &[(HeaderName, &str)]) -> Result<Conditions, Refusal> {
         let mut headers = HeaderMap::new();
@@ -162,7 +174,7 @@ mod tests {
 
     #[test]
     fn reads_are_judged_as_the_rfc_says() {
-        for (name, value, version, expected) in [
+        for (name, value, tag, expected) in [
             (IF_MATCH, "*", Some(ONE), Verdict::Go),
             (IF_MATCH, "*", None, Verdict::Failed),
             (IF_MATCH, "\"1-0-1\"", Some(ONE), Verdict::Go),
@@ -174,9 +186,14 @@ mod tests {
             (IF_NONE_MATCH, "W/\"1-0-1\"", Some(ONE), Verdict::NotModified),
             (IF_NONE_MATCH, "\"2-0-1\"", Some(ONE), Verdict::Go),
             (IF_NONE_MATCH, "\"x,y\",\"1-0-1\"", Some(ONE), Verdict::NotModified),
+            (IF_MATCH, "\"1-0-1.2-0-1\"", Some(EVENT), Verdict::Go),
+            (IF_MATCH, "\"1-0-1\"", Some(EVENT), Verdict::Failed),
+            (IF_MATCH, "\"1-0-1.2-0-1\"", Some(ONE), Verdict::Failed),
+            (IF_MATCH, "\"1-0-1.1-0-1\"", Some(ONE), Verdict::Failed),
+            (IF_NONE_MATCH, "\"1-0-1.3-0-1\"", Some(EVENT), Verdict::Go),
         ] {
             let read = conditions(&[(name.clone(), value)]).expect(value);
-            assert_eq!(read.judge(version), expected, "{name}: {value}");
+            assert_eq!(read.judge(tag), expected, "{name}: {value}");
         }
     }
 
@@ -191,10 +208,10 @@ mod tests {
         assert_eq!(when(&[(IF_MATCH, "*")]), shown(When::Present));
         assert_eq!(when(&[(IF_NONE_MATCH, "*")]), shown(When::Absent));
         let both = [(IF_MATCH, "\"1-0-1\""), (IF_MATCH, "\"2-0-1\"")];
-        assert_eq!(when(&both), shown(When::VersionIn(&[ONE, TWO])));
-        assert_eq!(when(&[(IF_MATCH, "\"mine\"")]), shown(When::VersionIn(&[])));
+        assert_eq!(when(&both), shown(When::TagIn(&[ONE, TWO])));
+        assert_eq!(when(&[(IF_MATCH, "\"mine\"")]), shown(When::TagIn(&[])));
         let none = [(IF_NONE_MATCH, "W/\"1-0-1\"")];
-        assert_eq!(when(&none), shown(When::VersionNotIn(&[ONE])));
+        assert_eq!(when(&none), shown(When::TagNotIn(&[ONE])));
         assert!(when(&[(IF_MATCH, "*"), (IF_NONE_MATCH, "*")]).is_err());
     }
 
@@ -209,8 +226,12 @@ mod tests {
 
     #[test]
     fn a_tag_reads_back() {
-        let tag = etag(ONE);
-        let read = conditions(&[(IF_MATCH, &tag)]).expect("our own tag");
-        assert_eq!(read.judge(Some(ONE)), Verdict::Go);
+        for tag in [ONE, TWO, EVENT] {
+            let read = conditions(&[(IF_MATCH, &etag(tag))]).expect("our own tag");
+            for other in [ONE, TWO, EVENT] {
+                let verdict = if other == tag { Verdict::Go } else { Verdict::Failed };
+                assert_eq!(read.judge(Some(other)), verdict, "{tag:?} and {other:?}");
+            }
+        }
     }
 }

@@ -6,10 +6,10 @@ use super::query::Query;
 use super::reply::Reply;
 use bytes::Bytes;
 use hyper::StatusCode;
+use shoal_core::Record;
 use shoal_core::record::Body;
-use shoal_core::update::{Outcome, SetExpiry, Update};
+use shoal_core::update::{Outcome, SetExpiry, Tag, Update};
 use shoal_core::version::Millis;
-use shoal_core::{Record, Version};
 use shoal_node::Node;
 use shoal_node::Target;
 use shoal_node::{Code, Refusal};
@@ -24,12 +24,12 @@ pub(crate) struct Place {
 /// What a read found.
 enum Read {
     Absent,
-    Judged(Verdict, Option<Version>),
+    Judged(Verdict, Option<Tag>),
     Value(Found, Bytes),
 }
 
 struct Found {
-    version: Version,
+    tag: Tag,
     expires_at: Option<Millis>,
     length: usize,
 }
@@ -46,13 +46,13 @@ pub(crate) async fn get(
     });
     Ok(match read.await? {
         Read::Absent => return Err(absent()),
-        Read::Judged(Verdict::NotModified, version) => {
-            Reply::status(StatusCode::NOT_MODIFIED).about(version, None)
+        Read::Judged(Verdict::NotModified, tag) => {
+            Reply::status(StatusCode::NOT_MODIFIED).about(tag, None)
         }
         Read::Judged(..) => return Err(unmet()),
         Read::Value(found, value) => {
             let reply = if with_value { Reply::bytes(value) } else { Reply::head(found.length) };
-            reply.about(Some(found.version), found.expires_at)
+            reply.about(Some(found.tag), found.expires_at)
         }
     })
 }
@@ -62,14 +62,13 @@ fn look(record: Option<Record<'_>>, conditions: &Conditions, with_value: bool) -
         Body::Live { bytes, .. } => Some((record, bytes)),
         Body::Tombstone => None,
     });
-    let version = live.map(|(record, _)| record.version);
-    match conditions.judge(version) {
+    let tag = live.map(|(record, _)| Tag::of(&record));
+    match conditions.judge(tag) {
         Verdict::Go => {}
-        verdict => return Read::Judged(verdict, version),
+        verdict => return Read::Judged(verdict, tag),
     }
     let Some((record, bytes)) = live else { return Read::Absent };
-    let found =
-        Found { version: record.version, expires_at: record.expires_at, length: bytes.len() };
+    let found = Found { tag: Tag::of(&record), expires_at: record.expires_at, length: bytes.len() };
     // The value is borrowed from the table; this is its one copy on the way to the socket.
     let value = if with_value { Bytes::copy_from_slice(bytes) } else { Bytes::new() };
     Read::Value(found, value)
@@ -100,7 +99,9 @@ pub(crate) async fn put(
         return Err(unmet());
     }
     let status = if fresh { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
-    Ok(Reply::status(status).about(version, expires_at))
+    // Under event time the version alone is no tag; whoever wants one reads.
+    let tag = version.filter(|_| event_time.is_none()).map(Tag::plain);
+    Ok(Reply::status(status).about(tag, expires_at))
 }
 
 /// DELETE.

@@ -2,9 +2,11 @@
 //!
 //! Holds: a connection without a request ends after the idle time; a head that trickles and a
 //! peer that takes no byte end it sooner. While a request is worked on, only its own body counts.
+//! What the library says by itself is put into our form on its way out.
 //!
 //! Does not know: where a request begins or ends; the service says so through [`Meter`].
 
+use super::own;
 use super::screen::Screen;
 use crate::config::Resolved;
 use crate::connection::{Client, LINGER, LINGER_BYTES, LINGER_READ, Pace, Shared};
@@ -13,7 +15,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -99,6 +101,17 @@ pub(crate) struct Metered<S> {
     bytes_in: u64,
     bytes_out: u64,
     shared: Arc<Shared>,
+    /// How many answers of ours have left in full.
+    sent: u64,
+    instead: Option<Instead>,
+}
+
+/// What is sent in place of what the library said.
+struct Instead {
+    bytes: Vec<u8>,
+    at: usize,
+    /// How long that was.
+    said: usize,
 }
 
 impl<S> Metered<S> {
@@ -123,6 +136,8 @@ impl<S> Metered<S> {
             bytes_in: 0,
             bytes_out: 0,
             shared,
+            sent: 0,
+            instead: None,
         }
     }
 
@@ -159,6 +174,20 @@ impl<S> Metered<S> {
         }
     }
 
+    /// Notes what the library is about to say, if nobody asked it to.
+    fn screen_own(&mut self, said: &[u8]) {
+        let meter = &self.meter;
+        let ours = meter.active.get() > 0 || meter.answered.get() != self.sent;
+        if ours || self.is_h2 || self.instead.is_some() {
+            return;
+        }
+        if let Some(bytes) = own::in_our_form(said) {
+            // What it did not read may still be coming.
+            meter.linger();
+            self.instead = Some(Instead { bytes, at: 0, said: said.len() });
+        }
+    }
+
     /// Notes how a write went; a peer that takes nothing for long is given up.
     fn wrote(
         &mut self,
@@ -167,13 +196,19 @@ impl<S> Metered<S> {
     ) -> Poll<io::Result<usize>> {
         match &outcome {
             Poll::Ready(Ok(count)) => {
-                self.stuck_since = None;
+                if self.stuck_since.take().is_some() {
+                    self.client.waits(None);
+                }
                 self.bytes_out += *count as u64;
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => {
                 let now = Instant::now();
-                let deadline = *self.stuck_since.get_or_insert(now) + self.config.slow_reader;
+                if self.stuck_since.is_none() {
+                    self.stuck_since = Some(now);
+                    self.client.waits(self.stuck_since);
+                }
+                let deadline = self.stuck_since.unwrap_or(now) + self.config.slow_reader;
                 if now >= deadline || self.client.is_killed() {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
@@ -243,6 +278,28 @@ impl<S: AsyncRead + Unpin> Metered<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Metered<S> {
+    /// Sends what stands in place of what the library said, then lets it believe that it did.
+    fn write_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let Some(instead) = &mut self.instead {
+            let Some(rest) = instead.bytes.get(instead.at..).filter(|rest| !rest.is_empty()) else {
+                let said = instead.said;
+                self.instead = None;
+                return Poll::Ready(Ok(said));
+            };
+            let outcome = Pin::new(&mut self.inner).poll_write(cx, rest);
+            let count = ready!(self.wrote(cx, outcome))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            if let Some(instead) = &mut self.instead {
+                instead.at += count;
+            }
+        }
+        Poll::Pending
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(
         self: Pin<&mut Self>,
@@ -250,6 +307,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.screen_own(bytes);
+        if this.instead.is_some() {
+            return this.write_instead(cx);
+        }
         let outcome = Pin::new(&mut this.inner).poll_write(cx, bytes);
         this.wrote(cx, outcome)
     }
@@ -260,6 +321,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        // The library's own words have no body, and so are one piece.
+        if let [said] = bytes {
+            this.screen_own(said);
+        }
+        if this.instead.is_some() {
+            return this.write_instead(cx);
+        }
         let outcome = Pin::new(&mut this.inner).poll_write_vectored(cx, bytes);
         this.wrote(cx, outcome)
     }
@@ -269,7 +337,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
+        if this.meter.active.get() == 0 {
+            this.sent = this.meter.answered.get();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

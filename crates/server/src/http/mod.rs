@@ -16,6 +16,7 @@ mod keys;
 mod keyspaces;
 mod meter;
 pub mod openapi;
+mod own;
 pub mod path;
 mod query;
 mod reply;
@@ -205,7 +206,7 @@ async fn answer(context: &Rc<Context>, request: Request<Incoming>) -> Response<F
     let asked_to_close = head.version == Version::HTTP_10 && !head.headers.contains_key(CONNECTION);
     let last = head.version != Version::HTTP_2
         && (asked_to_close || ambiguous.is_some() || shared.is_stopping());
-    reply.charged(&shared.output).into_response(last)
+    reply.charged(&shared.output, &context.entry.client).into_response(last)
 }
 
 async fn handle(context: &Context, head: &Parts, body: Incoming) -> Result<Reply, Refusal> {

@@ -2,7 +2,7 @@
 //!
 //! Holds: every refusal has the same JSON form, whatever refused it. No answer names a key.
 
-use crate::connection::{Budget, Charge, UNCHARGED_BYTES};
+use crate::connection::{Client, Held, Output, UNCHARGED_BYTES};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
@@ -11,7 +11,7 @@ use hyper::header::{
     ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use serde::Serialize;
-use shoal_core::Version;
+use shoal_core::update::Tag;
 use shoal_core::version::Millis;
 use shoal_node::{Code, Refusal};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) struct Reply {
 /// Bytes that are counted until the last of them is sent.
 struct Charged {
     bytes: Bytes,
-    _charge: Charge,
+    _held: Held,
 }
 
 impl AsRef<[u8]> for Charged {
@@ -84,7 +84,9 @@ impl Reply {
     /// A JSON document.
     pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Self {
         match serde_json::to_vec(document) {
-            Ok(body) => Self { body: body.into(), ..Self::status(status) }.with(CONTENT_TYPE, JSON),
+            // Without what it grew beyond its length: the length is what counts as waiting.
+            Ok(body) => Self { body: body.into_boxed_slice().into(), ..Self::status(status) }
+                .with(CONTENT_TYPE, JSON),
             Err(error) => {
                 tracing::error!(%error, "an answer could not be written as JSON");
                 Self::status(StatusCode::INTERNAL_SERVER_ERROR)
@@ -94,7 +96,8 @@ impl Reply {
 
     /// A text of another kind.
     pub(crate) fn text(kind: &'static str, text: String) -> Self {
-        Self { body: text.into(), ..Self::status(StatusCode::OK) }
+        let body = text.into_bytes().into_boxed_slice().into();
+        Self { body, ..Self::status(StatusCode::OK) }
             .with(CONTENT_TYPE, HeaderValue::from_static(kind))
     }
 
@@ -131,10 +134,9 @@ impl Reply {
         self
     }
 
-    /// Adds what is known of a record: its version and its expiry.
-    pub(crate) fn about(self, version: Option<Version>, expires_at: Option<Millis>) -> Self {
-        let tag = version
-            .and_then(|version| HeaderValue::from_str(&super::conditions::etag(version)).ok());
+    /// Adds what is known of a record: its tag and its expiry.
+    pub(crate) fn about(self, tag: Option<Tag>, expires_at: Option<Millis>) -> Self {
+        let tag = tag.and_then(|tag| HeaderValue::from_str(&super::conditions::etag(tag)).ok());
         let reply = match tag {
             Some(tag) => self.with(ETAG, tag),
             None => self,
@@ -146,15 +148,15 @@ impl Reply {
     }
 
     /// Counts a long body against what may wait in the whole server until it is sent.
-    pub(crate) fn charged(mut self, output: &Arc<Budget>) -> Self {
+    pub(crate) fn charged(mut self, output: &Arc<Output>, client: &Arc<Client>) -> Self {
         if self.body.len() <= UNCHARGED_BYTES {
             return self;
         }
-        let Some(charge) = output.charge(self.body.len()) else {
+        let Some(held) = output.hold(client, self.body.len()) else {
             let message = "too many answers wait to be taken by their clients";
             return Self::refusal(&Refusal::new(Code::MemoryFull, message));
         };
-        self.body = Bytes::from_owner(Charged { bytes: self.body, _charge: charge });
+        self.body = Bytes::from_owner(Charged { bytes: self.body, _held: held });
         self
     }
 
@@ -172,6 +174,11 @@ impl Reply {
         response
     }
 
+    /// The status and the body, for who writes the answer without hyper.
+    pub(super) fn status_and_body(&self) -> (StatusCode, &[u8]) {
+        (self.status, &self.body)
+    }
+
     #[cfg(test)]
     pub(crate) fn parts(&self) -> (u16, &[u8]) {
         (self.status.as_u16(), &self.body)
@@ -181,15 +188,20 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Registry;
 
     #[test]
     fn a_long_body_is_counted_until_it_is_gone() {
-        let output = Arc::new(Budget::new(1 << 20));
+        let registry = Arc::new(Registry::default());
+        let output = Arc::new(Output::new(1 << 20, Arc::clone(&registry)));
+        let entry = registry.enter("a:1".to_owned(), "b:2".to_owned(), false);
+        let client = &entry.client;
         let body = Bytes::from(vec![7; 1 << 20]);
-        let first = Reply::bytes(body.clone()).charged(&output);
+        let first = Reply::bytes(body.clone()).charged(&output, client);
         assert_eq!((output.used(), first.parts()), (1 << 20, (200, &body[..])));
-        assert_eq!(Reply::bytes(body).charged(&output).parts().0, 507);
-        assert_eq!(Reply::bytes(Bytes::from_static(b"short")).charged(&output).parts().0, 200);
+        assert_eq!(Reply::bytes(body).charged(&output, client).parts().0, 507);
+        let short = Reply::bytes(Bytes::from_static(b"short")).charged(&output, client);
+        assert_eq!(short.parts().0, 200);
         drop(first);
         assert_eq!(output.used(), 0);
     }

@@ -197,7 +197,7 @@ routes! {
             Parameter::query("cursor", "Where the last answer ended, as it said."),
             Parameter::query("limit", "At most so many keys: 1 to 1,024, 100 unless said."),
             Parameter::query("values", "Whether values are listed too: true or false.")
-        ] &[(200, "Keys, ordered by slot, then key, and a `cursor` if there are more.")],
+        ] &[(200, "Keys, ordered by slot, then key, and a `cursor` if there may be more. A page can hold fewer keys than asked for, or none, and still have a cursor: in memory it ends after looking at about 262,144 keys.")],
         "Lists keys, ordered by slot, then key.";
     POST "/v1/keyspaces/{keyspace}/batch" Batch Json [KEYSPACE]
         &[(200, "One result per operation, in the same order. Each stands for itself: the others are not undone where one is refused.")],
@@ -218,10 +218,10 @@ routes! {
         "This table as an OpenAPI document.";
     GET "/v1/errors" Errors None [] &[(200, "Every code with its meaning.")],
         "The table of errors.";
-    GET "/_health" Health None [] &[(200, "The process is alive and its storage works.")],
+    GET "/_health" Health None [] &[(200, "The process is alive and a restart would not help."), (503, "The storage has stopped: `error` says why.")],
         "Whether the node should be left running: 503 if only a restart helps.";
-    GET "/_ready" Ready None [] &[(200, "Requests are welcome.")],
-        "Whether requests should be sent here: 503 while the node is stopping or its storage has stopped.";
+    GET "/_ready" Ready None [] &[(200, "Requests are welcome."), (503, "Requests had better go elsewhere: `status` is `stopping` or `refusing_writes`; `error` has the code of the refusal, `disk_full`, `memory_full`, `storage_stopped` or `map_in_doubt`.")],
+        "Whether requests should be sent here: 503 while the node is stopping, or refuses writes because its disk is full or its storage has stopped.";
     GET "/metrics" Metrics None [] &[(200, "Metrics in the text format of Prometheus.")],
         "Figures for Prometheus.";
 }

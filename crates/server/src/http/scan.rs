@@ -1,8 +1,11 @@
 //! Listing keys: pages in the order of slot, then key.
 //!
-//! Holds: a cursor is the last key of the page before, so it stays good through restarts, growth
-//! and removals; a key present throughout is listed exactly once. A page has a bound in keys and
-//! in bytes.
+//! Holds: a cursor is the last key of the page before, or the slot it ended at, so it stays good
+//! through restarts, growth and removals; a key present throughout is listed exactly once. A page
+//! has a bound in keys and in bytes, and in memory in what is looked at for it. On disk, where
+//! keys lie in order, a thread that may wait lists them.
+
+mod walk;
 
 use super::form::Form;
 use super::job;
@@ -12,7 +15,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::StatusCode;
 use serde::Serialize;
+use shoal_core::map::EngineKind;
 use shoal_core::record::Body;
+use shoal_core::slot::SLOT_COUNT;
 use shoal_core::version::Millis;
 use shoal_core::{Record, Version};
 use shoal_node::{Access, Code, Halt, Node, Refusal, Target};
@@ -30,15 +35,33 @@ const MAX_PAGE_BYTES: usize = 16 << 20;
 /// How many entries with their values are asked for at once, since each may be long.
 const VALUES_AT_ONCE: usize = 16;
 
-/// Tells our cursors from other texts, and this form of them from later ones.
-const CURSOR_MARK: &str = "k1.";
+/// Tells our cursors from other texts, and this form of them from later ones: the last key
+/// listed, and the slot to begin with.
+const KEY_MARK: &str = "k1.";
+const SLOT_MARK: &str = "s1.";
 
 /// What to list.
 struct Ask {
     prefix: Vec<u8>,
-    after: Option<Vec<u8>>,
+    from: Begin,
     limit: usize,
     values: bool,
+}
+
+/// Where a page begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Begin {
+    Start,
+    /// After this key.
+    After(Vec<u8>),
+    /// With this slot.
+    Slot(u16),
+}
+
+/// What was listed, and where the next page begins if there may be more.
+struct Page {
+    items: Vec<Item>,
+    next: Option<Begin>,
 }
 
 /// One listed key.
@@ -65,7 +88,7 @@ struct ItemDocument {
 }
 
 #[derive(Serialize)]
-struct Page {
+struct PageDocument {
     order: &'static str,
     keys: Vec<ItemDocument>,
     cursor: Option<String>,
@@ -74,16 +97,29 @@ struct Page {
 /// GET of a keyspace's keys.
 pub(crate) async fn run(node: &Arc<Node>, target: Target, query: &Query) -> Result<Reply, Refusal> {
     let ask = read(query)?;
-    let page = job::run(node, move |access| {
-        if !access.exists(&target) {
-            return Err(unknown(&target).into());
-        }
-        list(access, &target, &ask)
-    });
-    let (items, more) = page.await?;
-    let cursor = items.last().filter(|_| more).map(|item| write_cursor(&item.key));
-    let keys = items.into_iter().map(document).collect();
-    Ok(Reply::json(StatusCode::OK, &Page { order: "slot, then key", keys, cursor }))
+    let page = if is_in_memory(node, &target) {
+        walk::page(node, &target, &ask).await?
+    } else {
+        let listed = job::run(node, move |access| {
+            if !access.exists(&target) {
+                return Err(unknown(&target).into());
+            }
+            list(access, &target, &ask)
+        });
+        listed.await?
+    };
+    let cursor = page.next.as_ref().map(write_cursor);
+    let keys = page.items.into_iter().map(document).collect();
+    Ok(Reply::json(StatusCode::OK, &PageDocument { order: "slot, then key", keys, cursor }))
+}
+
+fn is_in_memory(node: &Node, target: &Target) -> bool {
+    let map = node.map();
+    let keyspace = match target {
+        Target::Named(name) => map.keyspace(name),
+        Target::Database(number) => map.database(*number),
+    };
+    keyspace.is_some_and(|keyspace| keyspace.engine == EngineKind::Memory)
 }
 
 fn read(query: &Query) -> Result<Ask, Refusal> {
@@ -99,35 +135,46 @@ fn read(query: &Query) -> Result<Ask, Refusal> {
     };
     Ok(Ask {
         prefix: query.get("prefix").unwrap_or_default().to_vec(),
-        after: query.text("cursor")?.map(read_cursor).transpose()?,
+        from: query.text("cursor")?.map_or(Ok(Begin::Start), read_cursor)?,
         limit,
         values: query.flag("values")?,
     })
 }
 
-/// Collects a page; whether there may be more.
-fn list(access: &mut Access<'_>, target: &Target, ask: &Ask) -> Result<(Vec<Item>, bool), Halt> {
+/// Collects a page where keys lie in order.
+fn list(access: &mut Access<'_>, target: &Target, ask: &Ask) -> Result<Page, Halt> {
+    let from = match &ask.from {
+        Begin::Start => None,
+        Begin::After(key) => Some(key.as_slice()),
+        Begin::Slot(_) => return Err(bad_cursor().into()),
+    };
     let mut items: Vec<Item> = Vec::new();
     let mut bytes = 0;
     let at_once = if ask.values { VALUES_AT_ONCE } else { ask.limit };
     while items.len() < ask.limit && bytes < MAX_PAGE_BYTES {
-        let after = items.last().map(|item| item.key.clone()).or_else(|| ask.after.clone());
+        let after = items.last().map(|item| item.key.clone());
         let wanted = at_once.min(ask.limit - items.len());
         let mut full = false;
-        let more =
-            access.list(target, &ask.prefix, after.as_deref(), wanted, &mut |key, record| {
+        let more = access.list(
+            target,
+            &ask.prefix,
+            after.as_deref().or(from),
+            wanted,
+            &mut |key, record| {
                 full |= bytes >= MAX_PAGE_BYTES;
                 if !full {
                     let item = take(key, &record, ask.values);
                     bytes += item.key.len() + item.value.as_ref().map_or(0, Vec::len);
                     items.push(item);
                 }
-            })?;
+            },
+        )?;
         if !more && !full {
-            return Ok((items, false));
+            return Ok(Page { items, next: None });
         }
     }
-    Ok((items, true))
+    let next = items.last().map(|item| Begin::After(item.key.clone()));
+    Ok(Page { items, next })
 }
 
 fn take(key: &[u8], record: &Record<'_>, with_value: bool) -> Item {
@@ -151,15 +198,26 @@ fn document(item: Item) -> ItemDocument {
     }
 }
 
-fn write_cursor(key: &[u8]) -> String {
-    format!("{CURSOR_MARK}{}", URL_SAFE_NO_PAD.encode(key))
+fn write_cursor(from: &Begin) -> String {
+    match from {
+        Begin::Start => String::new(),
+        Begin::After(key) => format!("{KEY_MARK}{}", URL_SAFE_NO_PAD.encode(key)),
+        Begin::Slot(slot) => format!("{SLOT_MARK}{slot}"),
+    }
 }
 
-fn read_cursor(text: &str) -> Result<Vec<u8>, Refusal> {
-    let key = text.strip_prefix(CURSOR_MARK).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-    key.filter(|key| !key.is_empty() && key.len() <= shoal_node::MAX_KEY).ok_or_else(|| {
-        Refusal::new(Code::BadOption, "the cursor is none that an earlier page gave")
-    })
+fn read_cursor(text: &str) -> Result<Begin, Refusal> {
+    if let Some(text) = text.strip_prefix(SLOT_MARK) {
+        let slot = text.parse().ok().filter(|slot| *slot < SLOT_COUNT);
+        return slot.map(Begin::Slot).ok_or_else(bad_cursor);
+    }
+    let key = text.strip_prefix(KEY_MARK).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    let good = |key: &Vec<u8>| !key.is_empty() && key.len() <= shoal_node::MAX_KEY;
+    key.filter(good).map(Begin::After).ok_or_else(bad_cursor)
+}
+
+fn bad_cursor() -> Refusal {
+    Refusal::new(Code::BadOption, "the cursor is none that an earlier page gave")
 }
 
 fn unknown(target: &Target) -> Refusal {
@@ -178,13 +236,20 @@ mod tests {
     proptest! {
         #[test]
         fn any_key_survives_a_cursor(key in proptest::collection::vec(any::<u8>(), 1..100)) {
-            prop_assert_eq!(read_cursor(&write_cursor(&key)), Ok(key));
+            let from = Begin::After(key);
+            prop_assert_eq!(read_cursor(&write_cursor(&from)), Ok(from));
+        }
+
+        #[test]
+        fn any_slot_survives_a_cursor(slot in 0..SLOT_COUNT) {
+            let from = Begin::Slot(slot);
+            prop_assert_eq!(read_cursor(&write_cursor(&from)), Ok(from));
         }
     }
 
     #[test]
     fn foreign_cursors_are_refused() {
-        for text in ["", "0", "k1.", "k1.!", "k2.YQ", "YQ"] {
+        for text in ["", "0", "k1.", "k1.!", "k2.YQ", "YQ", "s1.", "s1.16384", "s1.-1"] {
             assert_eq!(read_cursor(text).expect_err(text).code, Code::BadOption, "{text}");
         }
     }

@@ -1,50 +1,54 @@
 //! The node itself: health, readiness, compaction, and the table of errors.
 
 use super::job;
-use super::reply::Reply;
+use super::reply::{ErrorBody, Reply};
 use crate::connection::Shared;
 use hyper::StatusCode;
 use serde::Serialize;
 use shoal_node::{Code, Node, Refusal};
-use shoal_storage::EngineError;
 use std::sync::Arc;
 
 #[derive(Serialize)]
-struct State {
+struct State<'a> {
     status: &'static str,
-    /// Why writes are refused, if they are.
+    /// Why writes are refused, if they are, in the form of every refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
-    refusing_writes: Option<String>,
+    error: Option<ErrorBody<'a>>,
     uptime_seconds: u64,
 }
 
 /// GET of `/_health`: 503 where only a restart helps.
 pub(crate) fn health(shared: &Shared) -> Reply {
-    state(shared, false)
+    let refusing = shared.node.refusing_writes();
+    let hopeless = refusing.as_ref().is_some_and(|refusal| !refusal.code.row().retry_helps);
+    state(shared, refusing.as_ref(), hopeless)
 }
 
 /// GET of `/_ready`: 503 where requests had better go elsewhere.
 pub(crate) fn ready(shared: &Shared) -> Reply {
-    state(shared, shared.is_stopping())
+    let refusing = shared.node.refusing_writes();
+    state(shared, refusing.as_ref(), shared.is_stopping() || refusing.is_some())
 }
 
-fn state(shared: &Shared, stopping: bool) -> Reply {
-    let status = shared.node.status();
-    let refusing = status.disk.refusing.or(status.memory.refusing);
-    let stopped = matches!(refusing, Some(EngineError::Poisoned(_)));
-    let word = match (stopping, stopped, &refusing) {
-        (true, ..) => "stopping",
-        (_, true, _) => "storage_stopped",
-        (.., Some(_)) => "refusing_writes",
-        _ => "ok",
+fn state(shared: &Shared, refusing: Option<&Refusal>, unavailable: bool) -> Reply {
+    let uptime_seconds = shared.started.elapsed().as_secs();
+    state_of(refusing, shared.is_stopping(), unavailable, uptime_seconds)
+}
+
+fn state_of(
+    refusing: Option<&Refusal>,
+    stopping: bool,
+    unavailable: bool,
+    uptime_seconds: u64,
+) -> Reply {
+    let status = match refusing {
+        _ if stopping => "stopping",
+        Some(_) => "refusing_writes",
+        None => "ok",
     };
-    let code = if stopping || stopped { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let document = State {
-        status: word,
-        refusing_writes: refusing.map(|error| error.to_string()),
-        uptime_seconds: status.uptime_seconds,
-    };
-    Reply::json(code, &document)
+    let code = if unavailable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let error = refusing.map(ErrorBody::from);
+    Reply::json(code, &State { status, error, uptime_seconds })
 }
 
 /// POST of `/v1/compact`.
@@ -81,4 +85,31 @@ pub(crate) fn errors() -> Reply {
         }
     };
     Reply::json(StatusCode::OK, &Document { errors: Code::ALL.iter().map(row).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_told_by_its_stable_code() {
+        for (code, word) in [
+            (None, "ok"),
+            (Some(Code::DiskFull), "refusing_writes"),
+            (Some(Code::StorageStopped), "refusing_writes"),
+            (Some(Code::MapInDoubt), "refusing_writes"),
+        ] {
+            let refusal = code.map(|code| Refusal::new(code, "why"));
+            let reply = state_of(refusal.as_ref(), false, code.is_some(), 7);
+            let (status, body) = reply.parts();
+            let document: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+            assert_eq!(status, if code.is_some() { 503 } else { 200 });
+            assert_eq!(document["status"], word);
+            assert_eq!(document["uptime_seconds"], 7);
+            assert_eq!(document["error"]["code"].as_str(), code.map(|code| code.row().code));
+        }
+        let stopping = state_of(None, true, true, 7);
+        let document: serde_json::Value = serde_json::from_slice(stopping.parts().1).expect("JSON");
+        assert_eq!((stopping.parts().0, &document["status"]), (503, &"stopping".into()));
+    }
 }

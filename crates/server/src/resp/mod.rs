@@ -5,6 +5,7 @@
 //!
 //! Does not know: sockets, threads, engines.
 
+mod ahead;
 pub mod arguments;
 mod commands;
 pub mod describe;

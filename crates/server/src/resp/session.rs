@@ -7,6 +7,7 @@
 //!
 //! Does not know: sockets, timers, threads.
 
+use super::ahead::KeysAhead;
 use super::commands::{self, Context, Fail, error_text};
 use super::frame::{Limits, Parser, ProtocolError, Step};
 use super::reply::Reply;
@@ -15,7 +16,7 @@ use super::table::{self, Command, Flag, Id, Unresolved};
 use super::words::Words;
 use crate::connection::{Client, Shared};
 use shoal_core::version::Millis;
-use shoal_node::{Access, Halt, Node, Refusal};
+use shoal_node::{Access, FORESEEN, Halt, Node, Refusal};
 use shoal_storage::{Commit, Patience};
 use std::sync::Arc;
 
@@ -85,6 +86,7 @@ impl Session {
     pub(crate) fn run(&mut self, node: &Node, patience: Patience) -> Run {
         let mut access = node.access(patience);
         let first = self.state.commands;
+        let mut foreseen = 0;
         let run = loop {
             let executed = self.state.commands - first;
             if executed >= COMMANDS_PER_RUN || self.output.len() >= OUTPUT_PER_RUN {
@@ -92,6 +94,9 @@ impl Session {
             }
             if executed % COMMANDS_PER_TIME == COMMANDS_PER_TIME - 1 {
                 access.refresh();
+            }
+            if self.consumed >= foreseen {
+                foreseen = self.foresee(&access);
             }
             match self.parser.next(&self.input[self.consumed..]) {
                 Ok(Step::More { .. }) => break Run::Idle,
@@ -118,6 +123,26 @@ impl Session {
         self.trim(run);
         self.show(self.state.commands - first, now);
         run
+    }
+
+    /// Tells the node which keys the next commands will ask for, where there are several; returns
+    /// up to where in the input that was looked for.
+    fn foresee(&self, access: &Access<'_>) -> usize {
+        let target = &self.state.target;
+        if self.state.queue.is_some() || !access.foresees(target) {
+            return self.input.len();
+        }
+        let mut ahead = KeysAhead::new(&self.input[self.consumed..]);
+        let mut keys: [&[u8]; FORESEEN] = [&[]; FORESEEN];
+        let mut count = 0;
+        for key in ahead.by_ref().take(FORESEEN) {
+            keys[count] = key;
+            count += usize::from(!key.is_empty());
+        }
+        if count > 1 {
+            access.foresee(target, &keys[..count]);
+        }
+        self.input.len() - ahead.left()
     }
 
     /// Brings up to date what CLIENT LIST shows.

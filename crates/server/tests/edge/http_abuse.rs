@@ -75,15 +75,52 @@ fn a_smuggled_request_is_never_answered() {
 #[test]
 fn heads_have_their_limits() {
     let host = Host::start();
-    let mut connection = host.connect();
     let many = "X: y\r\n".repeat(100);
-    connection.send(format!("GET /k HTTP/1.1\r\nHost: localhost\r\n{many}\r\n").as_bytes());
-    assert_eq!(connection.answer(false).status, 431);
+    let long = format!("X: {}\r\n", "y".repeat(200 << 10));
+    for headers in [many, long] {
+        let mut connection = host.connect();
+        let head = format!("GET /k HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+        connection.send(head.as_bytes());
+        let refused = connection.answer(false);
+        assert_eq!((refused.status, refused.code().as_str()), (431, "head_too_large"));
+        assert!(connection.rest().is_empty(), "closed after the answer");
+    }
+}
+
+/// What the library below us refuses before we see it has the form of every refusal, whether it
+/// comes first or after requests that were served.
+#[test]
+fn what_is_no_request_is_refused_in_the_one_form() {
+    let host = Host::start();
+    host.put("/key", b"v");
+    let target = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "k".repeat(70_000));
+    for (served, said, status, code) in [
+        (0, &b"G@T /key HTTP/1.1\r\nHost: localhost\r\n\r\n"[..], 400, "bad_request"),
+        (0, b"GET  /key HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "bad_request"),
+        (0, b"GET /key HTTP/1.1\r\nno colon\r\n\r\n", 400, "bad_request"),
+        (0, b"POST /key HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, "bad_request"),
+        (0, b"POST /key HTTP/1.1\r\nTransfer-Encoding: zip\r\n\r\n", 400, "bad_request"),
+        (1, b"GET /key HTTP/7.0\r\n\r\n", 400, "bad_request"),
+        (2, b"\xff\xfe\r\n\r\n", 400, "bad_request"),
+        (1, target.as_bytes(), 431, "head_too_large"),
+    ] {
+        let mut connection = host.connect();
+        for _ in 0..served {
+            assert_eq!(connection.ask("GET", "/key", &[], b"").body, b"v");
+        }
+        connection.send(said);
+        let refused = connection.answer(false);
+        let text = String::from_utf8_lossy(&said[..said.len().min(40)]);
+        assert_eq!((refused.status, refused.code().as_str()), (status, code), "{text}");
+        assert_eq!(refused.header("connection"), Some("close"), "{text}");
+        assert!(connection.rest().is_empty(), "closed after the answer: {text}");
+    }
+    // Sent ahead, before the first answer was read.
     let mut connection = host.connect();
-    let long = "y".repeat(200 << 10);
-    connection.send(format!("GET /k HTTP/1.1\r\nHost: localhost\r\nX: {long}\r\n\r\n").as_bytes());
-    let all = connection.rest();
-    assert!(all.is_empty() || all.starts_with(b"HTTP/1.1 431"), "refused or cut");
+    connection.send(b"GET /key HTTP/1.1\r\nHost: localhost\r\n\r\nnonsense\r\n\r\n");
+    assert_eq!(connection.answer(false).body, b"v");
+    assert_eq!(connection.answer(false).code(), "bad_request");
+    assert!(connection.rest().is_empty());
 }
 
 #[test]

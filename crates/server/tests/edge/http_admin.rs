@@ -80,6 +80,64 @@ fn the_node_says_how_it_is() {
     assert_eq!(host.put("/_health", b"x").header("allow"), Some("GET"));
 }
 
+/// A node that takes no writes says so wherever it is asked, by the code that the writes get.
+#[test]
+fn a_full_disk_shows_in_readiness_info_and_metrics() {
+    let host = Host::with(&[("min_free", "1000TiB")]);
+    assert_eq!(host.put("/key", b"v").code(), "disk_full");
+    let ready = host.get("/_ready");
+    assert_eq!((ready.status, ready.code().as_str()), (503, "disk_full"));
+    assert_eq!(ready.json()["status"], "refusing_writes");
+    assert_eq!(ready.json()["error"]["retry_helps"], true);
+    let health = host.get("/_health");
+    assert_eq!((health.status, health.code().as_str()), (200, "disk_full"), "no restart helps");
+    let mut redis = host.connect();
+    redis.send(b"INFO persistence\r\nQUIT\r\n");
+    let info = String::from_utf8(redis.rest()).expect("text");
+    for field in ["aof_last_write_status:err", "shoal_refusing_writes:disk_full"] {
+        assert!(info.contains(&format!("\r\n{field}\r\n")), "{info}");
+    }
+    let metrics = String::from_utf8(host.get("/metrics").body).expect("text");
+    for line in ["shoal_ready 0", "shoal_refusing_writes 1"] {
+        assert!(metrics.contains(&format!("\n{line}\n")), "{metrics}");
+    }
+    let fine = Host::start();
+    let mut redis = fine.connect();
+    redis.send(b"INFO persistence\r\nQUIT\r\n");
+    let info = String::from_utf8(redis.rest()).expect("text");
+    assert!(info.contains("\r\naof_last_write_status:ok\r\n"), "{info}");
+    assert!(info.contains("\r\nshoal_refusing_writes:none\r\n"), "{info}");
+}
+
+/// A catalogue that was half replaced takes no change until a restart, and that is told; what is
+/// stored is read and written all the same.
+#[test]
+fn a_map_in_doubt_shows_in_readiness_info_and_metrics() {
+    let host = Host::start();
+    assert_eq!(host.put("/key", b"v").status, 201);
+    // A folder in the place of the map's file: the new one cannot be put there, by nobody.
+    let map = host.running.node().data().join("map");
+    std::fs::remove_file(&map).expect("it is there");
+    std::fs::create_dir(&map).expect("there is room");
+    assert_eq!(host.get("/_ready").status, 200, "nobody has noticed yet");
+    assert_eq!(host.put("/v1/keyspaces/books", b"{}").code(), "map_in_doubt");
+    for path in ["/_ready", "/_health"] {
+        let told = host.get(path);
+        assert_eq!((told.status, told.code().as_str()), (503, "map_in_doubt"), "{path}");
+        assert_eq!(told.json()["status"], "refusing_writes");
+    }
+    let mut redis = host.connect();
+    redis.send(b"INFO persistence\r\nQUIT\r\n");
+    let info = String::from_utf8(redis.rest()).expect("text");
+    assert!(info.contains("\r\nshoal_refusing_writes:map_in_doubt\r\n"), "{info}");
+    let metrics = String::from_utf8(host.get("/metrics").body).expect("text");
+    for line in ["shoal_ready 0", "shoal_refusing_writes 1"] {
+        assert!(metrics.contains(&format!("\n{line}\n")), "{metrics}");
+    }
+    assert_eq!(host.put("/key", b"w").status, 204);
+    assert_eq!(host.get("/key").body, b"w");
+}
+
 #[test]
 fn the_documents_are_complete() {
     let host = Host::start();

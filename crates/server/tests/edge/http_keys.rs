@@ -176,6 +176,35 @@ fn the_latest_event_wins() {
 }
 
 #[test]
+fn writes_of_one_event_time_have_tags_of_their_own() {
+    let host = Host::start();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = u64::try_from(now.expect("after 1970").as_millis()).expect("64 bits");
+    let event = format!("/event?event_time={now}");
+    let stored = host.put(&event, b"a");
+    assert_eq!((stored.status, stored.header("etag")), (201, None), "its reader gets the tag");
+    let first = host.get("/event").etag().to_owned();
+    assert_eq!(host.get("/event").etag(), first);
+    // Of two writes of the same time one wins by the digest of its value, the same everywhere.
+    let wins = |value: &u8| host.put(&event, &[*value]).status == 204;
+    let winner = (b'b'..=b'z').find(wins).expect("one of so many wins over the first");
+    let read = host.get("/event");
+    assert_eq!(read.body, [winner]);
+    let second = read.etag().to_owned();
+    assert_ne!(first, second, "other bytes, another tag");
+    let ask = |method: &str, header: &str, tag: &str| {
+        host.ask(method, "/event", &[&format!("{header}: {tag}")], b"c")
+    };
+    assert_eq!(ask("PUT", "If-Match", &first).code(), "condition_failed");
+    assert_eq!(ask("DELETE", "If-Match", &first).code(), "condition_failed");
+    assert_eq!(ask("GET", "If-None-Match", &first).body, [winner]);
+    assert_eq!(ask("GET", "If-None-Match", &second).status, 304);
+    let third = ask("PUT", "If-Match", &second);
+    assert_eq!(third.status, 204);
+    assert_eq!(host.get("/event").etag(), third.etag());
+}
+
+#[test]
 fn values_have_their_limit() {
     let host = Host::with(&[("max_value", "64KiB")]);
     let most = vec![1; 64 << 10];

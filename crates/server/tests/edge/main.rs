@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "the helpers of tests fail as tests do")]
 
 mod docs;
+mod flood;
 mod http2;
 mod http_abuse;
 mod http_admin;

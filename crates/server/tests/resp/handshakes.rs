@@ -110,6 +110,11 @@ fn go_redis() {
 }
 
 #[test]
+fn go_redis_in_the_second_version() {
+    replay(include_str!("../handshakes/go-redis-resp2.txt"));
+}
+
+#[test]
 fn go_redis_with_a_user() {
     replay(include_str!("../handshakes/go-redis-auth.txt"));
 }

@@ -59,7 +59,29 @@ fn settings_are_told_by_name_and_pattern() {
             "-ERR CONFIG SET failed (possibly related to argument \
           'appendfsync') - can't set immutable config",
         ),
-        ("CONFIG SET maxmemory-policy allkeys-lru", "-ERR eviction: it needs max_memory"),
+        (
+            "CONFIG SET maxmemory-policy allkeys-lru",
+            "-ERR CONFIG SET failed (possibly related to argument 'maxmemory-policy') - it needs \
+             maxmemory",
+        ),
+        (
+            "CONFIG SET appendfsync everysec",
+            "-ERR CONFIG SET failed (possibly related to argument 'appendfsync') - only a \
+             keyspace on disk can be synced",
+        ),
+        ("CONFIG SET timeout 0 slowlog-max-len 0 slowlog-log-slower-than -1", "+OK"),
+        ("CONFIG SET slowlog-log-slower-than -2", "+OK"),
+        ("CONFIG GET slowlog-log-slower-than", "*2 $23 slowlog-log-slower-than $2 -1"),
+        (
+            "CONFIG SET slowlog-log-slower-than 0",
+            "-ERR CONFIG SET failed (possibly related to argument 'slowlog-log-slower-than') - \
+             can't set immutable config",
+        ),
+        (
+            "CONFIG SET timeout 300",
+            "-ERR CONFIG SET failed (possibly related to argument 'timeout') - can't set \
+             immutable config",
+        ),
         ("CONFIG SET maxmemory 10mb maxmemory-policy allkeys-lru", "+OK"),
         ("CONFIG GET maxmemory", "*2 $9 maxmemory $8 10485760"),
         (
@@ -98,7 +120,8 @@ fn when_writes_are_synced_can_be_changed_on_disk() {
         ("CONFIG GET append*", "*4 $11 appendfsync $6 always $10 appendonly $3 yes"),
         (
             "CONFIG SET maxmemory 1gb",
-            "-ERR max_memory: only a keyspace in memory can be bounded by it",
+            "-ERR CONFIG SET failed (possibly related to argument 'maxmemory') - only a keyspace \
+             in memory can be bounded by it",
         ),
         ("CONFIG SET appendfsync everysec appendonly yes", "+OK"),
         ("CONFIG GET appendfsync", "*2 $11 appendfsync $8 everysec"),

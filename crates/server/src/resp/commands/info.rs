@@ -142,7 +142,8 @@ fn human(bytes: u64) -> String {
 
 fn persistence(context: &Context<'_, '_>, text: &mut String) {
     let disk = context.shared.node.status().disk;
-    let fine = if disk.refusing.is_none() { "ok" } else { "err" };
+    let refusing = context.shared.node.refusing_writes();
+    let fine = if refusing.is_none() { "ok" } else { "err" };
     field(text, "loading", 0);
     field(text, "async_loading", 0);
     field(text, "rdb_changes_since_last_save", 0);
@@ -156,6 +157,8 @@ fn persistence(context: &Context<'_, '_>, text: &mut String) {
     field(text, "aof_rewrite_scheduled", 0);
     field(text, "aof_last_bgrewrite_status", fine);
     field(text, "aof_last_write_status", fine);
+    let why = refusing.map_or("none", |refusal| refusal.code.row().code);
+    field(text, "shoal_refusing_writes", why);
     field(text, "shoal_log_bytes", disk.log_bytes);
     field(text, "shoal_log_syncs", disk.syncs);
     field(text, "shoal_buffered_bytes", disk.buffered_bytes);
@@ -205,6 +208,7 @@ fn stats(context: &Context<'_, '_>, text: &mut String) {
     field(text, "sync_partial_err", 0);
     field(text, "expired_keys", since.expired);
     field(text, "evicted_keys", since.evicted);
+    field(text, "evicted_clients", context.shared.output.evicted());
     field(text, "keyspace_hits", since.hits);
     field(text, "keyspace_misses", since.misses);
     field(text, "pubsub_channels", 0);

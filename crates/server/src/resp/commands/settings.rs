@@ -7,7 +7,7 @@ use super::{Context, Done, Fail, info};
 use crate::resp::words::Words;
 use shoal_core::glob;
 use shoal_core::map::{Changes, DEFAULT_KEYSPACE, Durability, Eviction};
-use shoal_node::Halt;
+use shoal_node::{Code, Halt, Refusal};
 use shoal_storage::Patience;
 
 type Show = fn(&Context<'_, '_>) -> String;
@@ -93,7 +93,8 @@ pub(crate) fn set(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
         if context.patience == Patience::Inline {
             return Err(Halt::Cold.into());
         }
-        context.access.node().alter_keyspace(DEFAULT_KEYSPACE, changes)?;
+        let altered = context.access.node().alter_keyspace(DEFAULT_KEYSPACE, changes);
+        altered.map_err(in_names_of_redis)?;
         context.access.refresh();
     }
     context.reply.ok();
@@ -123,6 +124,8 @@ fn plan(
         return Ok(());
     }
     match (*name, value.as_str()) {
+        // Every negative number says what -1 says: nothing is logged.
+        ("slowlog-log-slower-than", value) if value.parse().is_ok_and(i64::is_negative) => {}
         ("appendfsync", "always") => changes.durability = Some(Durability::Always),
         ("appendfsync", "everysec") => changes.durability = Some(Durability::Interval(1_000)),
         ("appendfsync", "no") => changes.durability = Some(Durability::Os),
@@ -153,6 +156,21 @@ fn bytes_of(value: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(scale)
+}
+
+/// A refusal under the names that CONFIG has for the options.
+fn in_names_of_redis(refusal: Refusal) -> Fail {
+    let name = |option| match option {
+        "sync" => Some("appendfsync"),
+        "max_memory" => Some("maxmemory"),
+        "eviction" => Some("maxmemory-policy"),
+        _ => None,
+    };
+    let told = refusal.message.split_once(": ").filter(|_| refusal.code == Code::BadOption);
+    match told.and_then(|(option, why)| Some((name(option)?, why))) {
+        Some((name, why)) => failed(name, &why.replace("max_memory", "maxmemory")),
+        None => Halt::Refused(refusal).into(),
+    }
 }
 
 fn failed(name: &str, why: &str) -> Fail {

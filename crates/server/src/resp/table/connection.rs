@@ -208,7 +208,9 @@ const CLIENT: &[Command] = &[
     Command::new(Id::ClientNoEvict, "client|no-evict", 3, Group::Connection)
         .since("7.0.0")
         .summary("Spares the connection when memory is short.")
-        .differs("Remembered and shown; connections are not evicted.")
+        .differs(
+            "Closed last, not never, where clients that take no replies are closed to make room.",
+        )
         .flags(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale])
         .categories(&[Category::Connection])
         .arguments(&[one_of("enabled", &[word("on", "ON"), word("off", "OFF")])]),
