@@ -25,7 +25,18 @@ impl Outcome {
             self.failed += count_before(summary, " failed");
         } else if line.starts_with("skipped: ") {
             self.skipped.push(line.to_owned());
+        } else if let Some((test, why)) = line.split_once(" ... ignored") {
+            let (test, why) = (test.trim_start_matches("test "), why.trim_start_matches(", "));
+            self.skipped.push(format!("skipped: {test} is marked to be ignored: {why}"));
         }
+    }
+
+    /// Notes a failure if no test ran at all: a filter or a target that fits nothing passes.
+    pub(crate) fn of_tests(mut self) -> Self {
+        if self.passed + self.failed == 0 {
+            self.fail("no test ran");
+        }
+        self
     }
 
     /// Notes a failure, counted if nothing failed was counted yet, so that a run that failed
@@ -130,12 +141,17 @@ mod tests {
             "running 3 tests\n",
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n",
             "skipped: no redis-server on this machine\n",
+            "test floods ... ignored, it takes a day\n",
             "test result: FAILED. 3 passed; 2 failed; 0 ignored\n",
         ] {
             outcome.read_line(line);
         }
         assert_eq!((outcome.passed, outcome.failed), (15, 2));
-        assert_eq!(outcome.skipped, ["skipped: no redis-server on this machine"]);
+        let expected = [
+            "skipped: no redis-server on this machine",
+            "skipped: floods is marked to be ignored: it takes a day",
+        ];
+        assert_eq!(outcome.skipped, expected);
     }
 
     #[test]
@@ -146,6 +162,15 @@ mod tests {
         let mut counted = Outcome { failed: 4, ..Outcome::default() };
         counted.fail("four tests");
         assert_eq!(counted.failed, 4);
+    }
+
+    #[test]
+    fn tests_that_did_not_run_have_failed() {
+        let mut outcome = Outcome::default();
+        outcome.read_line("test result: ok. 0 passed; 0 failed; 0 ignored; 9 filtered out");
+        assert_eq!(outcome.of_tests().failures, ["no test ran"]);
+        let one = Outcome { passed: 1, ..Outcome::default() };
+        assert_eq!(one.clone().of_tests(), one);
     }
 
     #[test]

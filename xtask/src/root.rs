@@ -67,7 +67,7 @@ fn walk(root: &Path, folder: &Path, into: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// What git says of the tree, contents of tracked files included: equal before and after a run
+/// What git says of the tree, contents of tracked files and names of all others: equal before and after a run
 /// that writes nothing. `None` outside a repository.
 pub(crate) fn fingerprint() -> Option<Vec<u8>> {
     let root = root();
@@ -80,7 +80,8 @@ pub(crate) fn fingerprint() -> Option<Vec<u8>> {
             .ok()?;
         output.status.success().then_some(output.stdout)
     };
-    let mut all = ask(&["status", "--porcelain=v1", "--untracked-files=all"])?;
-    all.extend(ask(&["diff"]).unwrap_or_default());
+    // Ignored files as well: a node that a test let write into the tree is not seen otherwise.
+    let mut all = ask(&["status", "--porcelain=v1", "--untracked-files=all", "--ignored"])?;
+    all.extend(ask(&["diff", "HEAD"]).unwrap_or_default());
     Some(all)
 }

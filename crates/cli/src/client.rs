@@ -82,8 +82,12 @@ impl Connection {
     pub(crate) fn call(&mut self, args: &[&[u8]]) -> Result<Reply, Failure> {
         let mut bytes = Vec::with_capacity(args.iter().map(|arg| arg.len() + 16).sum());
         encode(args, &mut bytes);
-        self.stream.get_mut().write_all(&bytes).map_err(|error| lost(&self.address, &error))?;
-        self.read()
+        let Err(error) = self.stream.get_mut().write_all(&bytes) else { return self.read() };
+        // A server that closes on what is too long says why before.
+        match Reply::read(&mut self.stream) {
+            Ok(reply @ Reply::Error(_)) => Ok(reply),
+            _ => Err(lost(&self.address, &error)),
+        }
     }
 
     /// Sends a command and reads its reply; an error reply is a failure.

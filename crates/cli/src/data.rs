@@ -153,7 +153,8 @@ impl Set {
         match read {
             Ok(_) => Ok(value),
             Err(error) => {
-                Err(Failure::new("input", format!("cannot read standard input ({error})")))
+                let message = format!("cannot read standard input ({error})");
+                Err(Failure::new("input", message).hint("pipe the value in, or write it after KEY"))
             }
         }
     }
@@ -263,8 +264,8 @@ impl Incr {
         let by = self.by.to_string();
         let key = self.key.as_bytes();
         let reply = connect.open()?.ask(&[b"INCRBY", key, by.as_bytes()]).map_err(|failure| {
-            let not_a_number = failure.code == "ERR" && failure.hint.is_none();
-            if not_a_number { failure.hint("look at it with `shoal get`") } else { failure }
+            let about_the_value = failure.code == "ERR" && !key.is_empty();
+            if about_the_value { failure.hint("look at it with `shoal get`") } else { failure }
         })?;
         let now = integer(reply)?;
         let mut object = key_object(key);
@@ -350,7 +351,8 @@ pub(crate) fn scan_slice(
         [&b"SCAN"[..], cursor].into_iter().chain(options.iter().copied()).collect();
     let mut parts = elements(connection.ask(&args)?)?.into_iter();
     let (Some(next), Some(keys)) = (parts.next(), parts.next()) else {
-        return Err(Failure::new("protocol", "the node's scan reply has no cursor and keys"));
+        return Err(Failure::new("protocol", "the node's scan reply has no cursor and keys")
+            .hint("check --addr"));
     };
     let next = next.text().unwrap_or(b"0").to_vec();
     let keys = elements(keys)?.into_iter().filter_map(|key| key.text().map(<[u8]>::to_vec));

@@ -1,9 +1,10 @@
 //! Why a command failed, and what its user can do about it.
 //!
-//! Holds: every failure has a stable code and a sentence; nearly all have a hint. The process
+//! Holds: every failure has a stable code and a sentence, which says what to do or has a hint. The process
 //! ends with status 2 for any of them.
 //! Does not know: how it is printed (see `output`).
 
+use clap::error::ErrorKind;
 use std::fmt;
 
 /// How a command that did not fail ended.
@@ -44,6 +45,19 @@ impl Failure {
         Self::new("usage", message)
     }
 
+    /// What the reader of the command line found wrong, in one sentence.
+    pub(crate) fn of_usage(error: &clap::Error) -> Self {
+        let told = error.render().to_string();
+        let first = told.split("\n\n").next().unwrap_or_default();
+        let words: Vec<&str> = first.trim_start_matches("error: ").split_whitespace().collect();
+        let message = match error.kind() {
+            // It prints all of its help instead of an error.
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing".into(),
+            _ => words.join(" "),
+        };
+        Self::usage(message).hint("see `shoal --help`, also after a command")
+    }
+
     /// An error reply of the Redis protocol: its first word is the code.
     pub(crate) fn from_reply(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
@@ -59,14 +73,24 @@ impl Failure {
         match code {
             "NOAUTH" | "WRONGPASS" => failure.hint("the server wants a user and a password"),
             "LOADING" | "BUSY" => failure.hint("wait a moment and try again"),
+            "TRYAGAIN" => failure.hint("try again"),
             "OOM" => failure.hint("delete keys, or raise the keyspace's max_memory"),
+            "DISKFULL" => failure.hint("free disk space or delete keys; then writes go on"),
+            "STORAGE" | "CORRUPT" => failure.hint("the node's log says more"),
+            "NOKEYSPACE" => failure.hint("see `shoal keyspace list`"),
+            "NOPROTO" => failure.hint("is it a Shoal node? check --addr"),
+            // The node ends the connection over a length that it does not take.
+            _ if text.contains("invalid bulk length") => {
+                failure.hint("the value is longer than the node's --max-value")
+            }
             _ => failure,
         }
     }
 
     /// Standard output or another stream could not be written.
     pub(crate) fn output(error: &std::io::Error) -> Self {
-        Self::new("output", format!("cannot write the output: {error}"))
+        Self::new("output", format!("cannot write the output ({error})"))
+            .hint("look where it goes to")
     }
 }
 

@@ -83,9 +83,11 @@ fn decode(address: &Address, status: u16, body: &[u8]) -> Result<Value, Failure>
     Err(match error["hint"].as_str() {
         Some(hint) => failure.hint(hint),
         None if is("may_have_happened") => failure.hint("it may have been done all the same"),
+        None if status == 507 => failure.hint("free disk space or memory; then it goes on"),
         None if is("retry_helps") => failure.hint("try again in a moment"),
         None if status == 404 || status == 409 => failure.hint("see `shoal keyspace list`"),
-        None => failure,
+        None if status == 400 => failure.hint("see `shoal keyspace --help`, also after a command"),
+        None => failure.hint("the node's log may say more"),
     })
 }
 

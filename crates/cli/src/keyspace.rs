@@ -165,8 +165,22 @@ impl Keyspace {
 
 impl ConnectArgs {
     fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        http::request(&self.addr, Some(self.timeout), method, path, body)
+        http::request(&self.addr, Some(self.timeout), method, path, body).map_err(under_its_flag)
     }
+}
+
+/// A refused option under the name of its flag, as whoever typed it knows it.
+fn under_its_flag(mut failure: Failure) -> Failure {
+    const OPTIONS: [&str; 3] = ["sync", "max_memory", "eviction"];
+    if failure.code == "bad_option"
+        && let Some((option, why)) = failure.message.split_once(": ")
+        && OPTIONS.contains(&option)
+    {
+        let flags = |text: &str| text.replace("max_memory", "--max-memory");
+        let option = option.replace('_', "-");
+        failure.message = format!("--{option}: {}", flags(why));
+    }
+    failure
 }
 
 fn path_of(name: &str) -> String {
@@ -291,7 +305,9 @@ impl Alter {
 impl Drop {
     fn run(&self, connect: &ConnectArgs, out: &Output) -> Result<(), Failure> {
         if !self.yes && !self.agreed()? {
-            return Err(Failure::new("not_confirmed", "nothing was dropped"));
+            return Err(
+                Failure::new("not_confirmed", "nothing was dropped").hint("answer y, or say --yes")
+            );
         }
         let answer = connect.admin("DELETE", &path_of(&self.name), None)?;
         match answer {
@@ -374,6 +390,20 @@ mod tests {
         match Line::try_parse_from(words.split_whitespace()).map_err(|error| error.to_string())? {
             Line { keyspace: Keyspace::Create(create) } => Ok(create.body()),
             _ => Err("not create".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_refused_option_has_the_name_of_its_flag() {
+        let told = |code: &str, message: &str| under_its_flag(Failure::new(code, message)).message;
+        for (message, expected) in [
+            ("sync: only a keyspace on disk", "--sync: only a keyspace on disk"),
+            ("max_memory: at least 1 byte", "--max-memory: at least 1 byte"),
+            ("eviction: it needs max_memory", "--eviction: it needs --max-memory"),
+            ("nothing: of ours", "nothing: of ours"),
+        ] {
+            assert_eq!(told("bad_option", message), expected);
+            assert_eq!(told("storage", message), message);
         }
     }
 

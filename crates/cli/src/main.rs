@@ -28,6 +28,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use client::ConnectArgs;
 use failure::{Failure, Outcome};
 use output::Output;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Less fragmentation than the system's allocator.
@@ -95,7 +96,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     let out = Output { json: cli.json };
     match run(&cli.command, &cli.connect, &out) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -105,6 +109,17 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Ends a call that makes no sense, or that only asks for help or the version.
+fn misused(error: &clap::Error) -> ExitCode {
+    let is_option = |word: &OsString| word != "--";
+    let json = std::env::args_os().take_while(is_option).any(|word| word == "--json");
+    if json && error.use_stderr() {
+        Output { json }.failure(&Failure::of_usage(error));
+        return ExitCode::from(2);
+    }
+    error.exit()
 }
 
 fn run(command: &Command, connect: &ConnectArgs, out: &Output) -> Result<Outcome, Failure> {
@@ -138,5 +153,22 @@ mod tests {
     #[test]
     fn options_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn misuse_becomes_a_failure() {
+        let failure = |line: &str| match Cli::try_parse_from(line.split(' ')) {
+            Ok(_) => panic!("{line} makes sense"),
+            Err(error) => Failure::of_usage(&error),
+        };
+        for (line, message) in [
+            ("shoal bogus", "unrecognized subcommand 'bogus'"),
+            ("shoal get", "the following required arguments were not provided: <KEY>"),
+            ("shoal expire a 0", "invalid value '0' for '<DURATION>': must be longer than zero"),
+            ("shoal keyspace", "a command is missing"),
+        ] {
+            let expected = Failure::usage(message).hint("see `shoal --help`, also after a command");
+            assert_eq!(failure(line), expected, "{line}");
+        }
     }
 }

@@ -97,7 +97,7 @@ impl Serve {
     /// Runs a node until it is told to stop.
     pub(crate) fn run(&self, out: &Output) -> Result<Outcome, Failure> {
         let resolved = self.settings.resolve(out.json)?;
-        shoal_server::run(resolved)
+        shoal_server::run(resolved, out.json)
             .map(|()| Outcome::Done)
             .map_err(|error| Failure::new("serve", error.to_string()))
     }

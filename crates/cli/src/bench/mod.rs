@@ -187,7 +187,10 @@ impl Bench {
             (0, _) => Ok(Outcome::Done),
             (errors, first) => {
                 let first = first.as_deref().unwrap_or("unknown");
-                Err(Failure::new("bench", format!("{errors} replies were errors ({first})")))
+                let message = format!("{errors} replies were errors ({first})");
+                Err(Failure::new("bench", message).hint(
+                    "other keys are had with --key-prefix or --keyspace; the server's log may say more",
+                ))
             }
         }
     }

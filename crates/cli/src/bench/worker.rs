@@ -97,6 +97,7 @@ impl Tally {
         for (mine, theirs) in self.latency_ns.iter_mut().zip(&other.latency_ns) {
             mine.add(theirs).map_err(|error| {
                 Failure::new("bench", format!("cannot add latencies ({error})"))
+                    .hint("measure with fewer --threads")
             })?;
         }
         self.misses += other.misses;
@@ -109,8 +110,10 @@ impl Tally {
 
 /// Runs the connections until nothing is left to do.
 pub(crate) fn run(shared: &Shared<'_>, streams: Vec<Stream>, seed: u64) -> Result<Tally, Failure> {
-    let broken =
-        |error: io::Error| Failure::new("bench", format!("the event loop failed ({error})"));
+    let broken = |error: io::Error| {
+        Failure::new("bench", format!("the event loop failed ({error})"))
+            .hint("measure with fewer --clients")
+    };
     let mut poll = Poll::new().map_err(broken)?;
     let mut lanes = Vec::with_capacity(streams.len());
     for (at, stream) in streams.into_iter().enumerate() {
@@ -315,7 +318,8 @@ impl Thread<'_> {
             return Err(Failure::new("protocol", message).hint("check the address"));
         }
         if surplus {
-            return Err(Failure::new("protocol", "the target sent more replies than it was asked"));
+            return Err(Failure::new("protocol", "the target sent more replies than it was asked")
+                .hint("check the address"));
         }
         if let Some((kind, first)) = misfit
             && tally.first_error.is_none()
@@ -339,7 +343,7 @@ impl Thread<'_> {
 
 fn broken_off(error: &io::Error) -> Failure {
     Failure::new("connection_lost", format!("the target closed a connection ({error})"))
-        .hint("look at the node's log and its limit of clients")
+        .hint("look at the server's log, its limit of clients and its longest value")
 }
 
 /// A connection that does not block.

@@ -6,6 +6,7 @@
 
 use crate::client::Connection;
 use crate::reply::Reply;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 /// How deep arguments are shown; more is a mistake of the server.
@@ -74,6 +75,14 @@ impl Docs {
 }
 
 impl Doc {
+    /// The same for programs.
+    pub(crate) fn document(&self) -> Value {
+        let Self { name, syntax, summary, group, since } = self;
+        json!({
+            "name": name, "syntax": syntax, "summary": summary, "group": group, "since": since,
+        })
+    }
+
     /// A few lines for people.
     pub(crate) fn show(&self) -> String {
         let mut shown = format!("  {} {}", self.name, self.syntax).trim_end().to_owned();

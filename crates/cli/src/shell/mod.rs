@@ -19,6 +19,7 @@ use helper::ShellHelper;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
+use serde_json::json;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
@@ -36,8 +37,10 @@ pub(crate) struct Shell {
 impl Shell {
     /// Reads and runs lines until the end of input.
     pub(crate) fn run(&self, connect: &ConnectArgs, out: &Output) -> Result<Outcome, Failure> {
-        let failed =
-            |error: ReadlineError| Failure::new("shell", format!("cannot read a line ({error})"));
+        let failed = |error: ReadlineError| {
+            Failure::new("shell", format!("cannot read a line ({error})"))
+                .hint("try another terminal, or pipe the commands in")
+        };
         let config = Config::builder()
             .max_history_size(HISTORY_LINES)
             .and_then(|builder| builder.history_ignore_dups(true))
@@ -82,7 +85,10 @@ impl Shell {
         if let Some(path) = &history
             && let Err(error) = editor.append_history(path)
         {
-            out.failure(&Failure::new("history", format!("cannot keep the history ({error})")));
+            out.failure(
+                &Failure::new("history", format!("cannot keep the history ({error})"))
+                    .hint("free its place, or say --no-history"),
+            );
         }
         outcome
     }
@@ -142,7 +148,7 @@ impl<'a> Session<'a> {
         let words = match line::split(line) {
             Ok(words) => words,
             Err(what) => {
-                self.out.failure(&Failure::usage(what));
+                self.out.failure(&Failure::usage(what).hint("the line was not sent"));
                 return Ok(true);
             }
         };
@@ -216,15 +222,19 @@ impl<'a> Session<'a> {
             let mut names: Vec<String> = Vec::new();
             names.extend(docs.all.iter().map(|doc| doc.name.clone()));
             names.retain(|name| !name.contains(' '));
+            if self.out.json {
+                return self.out.document(&json!({ "commands": names }));
+            }
             self.out.line("`help COMMAND` explains one of:")?;
             return self.out.line(columns(&names));
         }
         let found = docs.about(&wanted.join(" "));
         if found.is_empty() {
-            self.out.failure(&Failure::usage(format!("there is no command {}", wanted.join(" "))));
+            let failure = Failure::usage(format!("there is no command {}", wanted.join(" ")));
+            self.out.failure(&failure.hint("`help` lists the commands"));
         }
         for doc in found {
-            self.out.line(doc.show())?;
+            self.out.either(&doc.document(), doc.show())?;
         }
         Ok(())
     }

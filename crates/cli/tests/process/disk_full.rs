@@ -6,6 +6,7 @@ use crate::node::{Launch, Node};
 use crate::reply::Reply;
 use crate::settings::{say, skipped};
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,6 +18,10 @@ const BALLAST_BYTES: u64 = 192 << 20;
 const VALUE_BYTES: usize = 128 << 10;
 /// More than fit.
 const MOST_VALUES: usize = 8_192;
+/// For restarts: of the file system, and the values in it when it is filled from outside. So many
+/// that the log has more than one generation of the write buffer takes.
+const RESTART_SIZE: &str = "96m";
+const RESTART_VALUES: usize = 60;
 /// How long it may take to notice that there is room again.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -24,10 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(90);
 struct Mounted(PathBuf);
 
 impl Mounted {
-    fn new(at: &Path) -> Option<Self> {
+    fn new(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(at).expect("a place to mount at");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={SIZE}"), "shoal-test"]).arg(at);
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "shoal-test"]).arg(at);
         let output = mount.output().ok()?;
         output.status.success().then(|| Self(at.to_path_buf()))
     }
@@ -58,9 +63,76 @@ fn a_disk_full_to_the_last_byte_is_refused_and_forgiven() {
     });
 }
 
+/// A node that is killed or stopped with not one byte left starts again all the same: it reads,
+/// refuses writes by name, and takes them again once there is room.
+#[test]
+fn a_restart_on_a_disk_full_to_the_last_byte_serves_and_goes_on() {
+    let folder = Folder::new("disk-full-restart");
+    let Some(mounted) = Mounted::new(&folder.path().join("disk"), RESTART_SIZE) else {
+        return skipped("restarts on full disks: mounting a file system needs root");
+    };
+    let ballast = mounted.0.join("ballast");
+    let launch = Launch::new(&mounted.0.join("data")).with("--min-free").with("0");
+    let node = start(&launch);
+    let mut client = Client::connect(&node.address).expect("the node is there");
+    for number in 0..RESTART_VALUES {
+        assert_eq!(set(&mut client, &format!("v:{number}"), number), Reply::ok());
+    }
+    take_all(&ballast);
+    node.kill_in_trouble();
+    let mut kept = RESTART_VALUES;
+    for how in ["killed", "killed again", "stopped", "stopped again"] {
+        take_all(&ballast);
+        let node = start(&launch);
+        let mut client = Client::connect(&node.address).expect("the node is there");
+        check(&mut client, 0..kept);
+        let (until, refusal) = fill_from(&mut client, kept);
+        assert!(refusal.starts_with("DISKFULL"), "{how}: {refusal}");
+        kept = until;
+        check(&mut client, 0..kept);
+        // What needs a new map is refused as well, and so are its keys.
+        client.line("SELECT 7").expect("an answer");
+        take_all(&ballast);
+        let elsewhere = client.line("SET elsewhere value").expect("an answer");
+        assert!(elsewhere.error().is_some_and(|e| e.starts_with("DISKFULL")), "{elsewhere:?}");
+        if how.starts_with("killed") {
+            node.kill_in_trouble();
+        } else {
+            let (status, log) = node.stop_in_trouble();
+            let named = log.to_lowercase().contains("no space left");
+            assert!(status.success() || named, "{status} does not say why:\n{log}");
+        }
+    }
+    take_all(&ballast);
+    let node = start(&launch);
+    let mut client = Client::connect(&node.address).expect("the node is there");
+    check(&mut client, 0..kept);
+    fs::remove_file(&ballast).expect("the ballast");
+    resume(&node, &mut client);
+    client.line("SELECT 7").expect("an answer");
+    assert_eq!(client.line("SET elsewhere value").expect("an answer"), Reply::ok());
+    assert!(node.stop_in_trouble().0.success(), "with room it ends in order");
+    let node = start(&launch);
+    check(&mut Client::connect(&node.address).expect("the node is there"), 0..kept);
+    node.kill();
+}
+
+/// Grows `ballast` until not one byte more can be written.
+fn take_all(ballast: &Path) {
+    let mut file = fs::File::options().create(true).append(true).open(ballast).expect("ballast");
+    let mut piece = 1 << 20;
+    while piece > 0 {
+        match file.write(&vec![1; piece]) {
+            Ok(1..) => {}
+            // The end may be met before the last byte is used.
+            _ => piece /= 2,
+        }
+    }
+}
+
 fn fill_and_free(min_free: &str, name: &str, free: impl FnOnce(&Path, &mut Client)) {
     let folder = Folder::new(&format!("disk-full-{name}"));
-    let Some(mounted) = Mounted::new(&folder.path().join("disk")) else {
+    let Some(mounted) = Mounted::new(&folder.path().join("disk"), SIZE) else {
         return skipped("full disks: mounting a file system needs root");
     };
     let ballast = mounted.0.join("ballast");
@@ -116,7 +188,11 @@ fn set(client: &mut Client, key: &str, number: usize) -> Reply {
 
 /// Writes until it is refused: how many values were taken, and the refusal.
 fn fill(client: &mut Client) -> (usize, String) {
-    for number in 0..MOST_VALUES {
+    fill_from(client, 0)
+}
+
+fn fill_from(client: &mut Client, first: usize) -> (usize, String) {
+    for number in first..MOST_VALUES {
         match set(client, &format!("v:{number}"), number) {
             Reply::Error(refusal) => return (number, refusal),
             reply => assert_eq!(reply, Reply::ok()),

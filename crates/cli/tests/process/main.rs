@@ -34,4 +34,6 @@ mod damage;
 mod differential;
 mod disk_full;
 mod kill;
+mod parts;
 mod power_cut;
+mod shim_fail;

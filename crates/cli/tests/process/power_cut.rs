@@ -27,6 +27,9 @@ const OPERATIONS: u64 = 500;
 /// Values written once in every life, and the bytes of each: more than the write buffer of a node
 /// with so little memory holds, so that checkpoints happen in the recording.
 const FILL: (usize, usize) = (160, 65_536);
+/// Acknowledged after a first start, and the cuts of an everyday run.
+const FIRST_OPERATIONS: u64 = 10;
+const FIRST_CUTS: usize = 40;
 /// How often in the first life of a long run: until the log is at its second file and the first
 /// can go.
 const LONG_FILLS: usize = 8;
@@ -44,9 +47,13 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
+        Self::with(WORKERS)
+    }
+
+    fn with(workers: usize) -> Self {
         let folder = Folder::new("power-cut");
         fs::create_dir(folder.path().join("world")).expect("the world of the run");
-        let workers = (0..WORKERS).map(|number| Worker::new(number, GROUPS, LONGEST_VALUE));
+        let workers = (0..workers).map(|number| Worker::new(number, GROUPS, LONGEST_VALUE));
         Self { folder, workers: workers.collect(), shared: shared_counters() }
     }
 
@@ -143,6 +150,40 @@ fn what_was_acknowledged_survives_the_loss_of_power() {
     assert!(losses.is_empty(), "{}", losses.join("\n\n"));
 }
 
+/// A first start, cut after every change that it makes to its files: the next one makes the
+/// directory anew or goes on making it, and what was acknowledged right after it is there.
+#[test]
+fn a_first_start_cut_anywhere_is_begun_again() {
+    let mut rng = Rng::with_seed(seed("first start"));
+    let mut run = Run::with(1);
+    let shim = match Shim::build(&run.folder) {
+        Ok(shim) => shim,
+        Err(why) => return skipped(&format!("power cuts of a first start: {why}")),
+    };
+    let node = start(&run.launch(&shim));
+    let trace = run.trace();
+    let first = &mut run.workers[0];
+    let worked =
+        first.work(&node.address, &run.shared, &mut rng, &|| length(&trace), FIRST_OPERATIONS);
+    worked.unwrap_or_else(|why| panic!("{why}\n{}", node.log()));
+    node.kill();
+    let trace = Trace::load(&trace, &run.world());
+    // All of them in a long run, several times, as what is torn and lost differs.
+    let every = if is_full() { 1 } else { (trace.events.len() / FIRST_CUTS).max(1) };
+    let mut cuts: Vec<usize> = (1..=trace.events.len()).step_by(every).collect();
+    if is_full() {
+        cuts = cuts.iter().flat_map(|cut| [*cut; 2]).collect();
+    }
+    let losses = try_cuts(&run, &trace, &cuts, &mut rng);
+    say(&format!(
+        "first start: {} cuts of {} changes, {} losses",
+        cuts.len(),
+        trace.events.len(),
+        losses.len()
+    ));
+    assert!(losses.is_empty(), "{}", losses.join("\n\n"));
+}
+
 /// The harness must be able to see a loss: here is a node whose syncs do nothing.
 #[test]
 fn a_node_that_does_not_sync_is_found_out() {
@@ -181,6 +222,11 @@ struct Image {
 /// Builds images and starts a node on each; returns what went wrong.
 fn try_images(run: &Run, trace: &Trace, images: usize, rng: &mut Rng) -> Vec<String> {
     let cuts = choose_cuts(trace, images, rng);
+    try_cuts(run, trace, &cuts, rng)
+}
+
+/// The same for cuts after these numbers of events, ascending.
+fn try_cuts(run: &Run, trace: &Trace, cuts: &[usize], rng: &mut Rng) -> Vec<String> {
     let root = fs::metadata(run.world()).expect("the world of the run").ino();
     let losses = Mutex::new(Vec::new());
     let folder = Folder::in_memory(&format!("images-{}", rng.u32(..)));
@@ -191,7 +237,7 @@ fn try_images(run: &Run, trace: &Trace, images: usize, rng: &mut Rng) -> Vec<Str
             scope.spawn(|| check_images(run, &receive, &losses));
         }
         let mut disk = Disk::new(trace, root);
-        for (number, count) in cuts.into_iter().enumerate() {
+        for (number, &count) in cuts.iter().enumerate() {
             if losses.lock().expect("no checker panics").len() >= ENOUGH_LOSSES {
                 break;
             }

@@ -1,5 +1,5 @@
 /* Records what a process does to the files of one folder, for building the disks that a loss of
- * power could leave.
+ * power could leave; and lets one of its calls fail.
  *
  * Loaded with LD_PRELOAD. A seccomp filter turns the file system calls of the process into
  * SIGSYS, whoever makes them (libc, or code that calls the kernel itself); the handler makes the
@@ -7,8 +7,11 @@
  * instruction pass the filter.
  *
  * SHIM_ROOT   the folder, an absolute path without links
- * SHIM_TRACE  the file to append records to
+ * SHIM_TRACE  the file to append records to; nothing is recorded without
  * SHIM_NO_SYNC=all|folders  such syncs answer "done", do nothing and are not recorded
+ * SHIM_FAIL=nth:error  the nth call that opens, changes or syncs anything below the folder,
+ *             counted from 1, does nothing but return the system's error of this number
+ * SHIM_FAILED  the file to note that call in
  *
  * Holds: changes are made and recorded under one lock, so the order of the records is the order
  * of the changes. A sync has a record from before it and one from after it: only what was
@@ -78,6 +81,8 @@ static char root[PATH_MAX];
 static size_t root_length;
 static int trace = -1;
 static int no_sync, no_folder_sync;
+static long fail_nth, fail_error, calls;
+static char failed[PATH_MAX];
 static uint64_t sync_number;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -90,8 +95,21 @@ static void die(const char *what) {
   _exit(97);
 }
 
+/* Whether this call is the one that fails. */
+static int fails(const char *what, const char *name) {
+  if (fail_nth == 0 || __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST) != fail_nth) return 0;
+  int file = (int)call(__NR_openat, AT_FDCWD, (long)failed, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  struct iovec parts[3] = {{(void *)what, strlen(what)}, {" ", 1}, {(void *)name, strlen(name)}};
+  if (file < 0 || call(__NR_writev, file, (long)parts, 3, 0) < 0) {
+    die("shim: the failed call cannot be noted\n");
+  }
+  close(file);
+  return 1;
+}
+
 static void put(enum kind kind, uint64_t node, uint64_t at, uint64_t length, const char *path,
                 const char *other, const void *data, size_t data_length) {
+  if (trace < 0) return;
   struct record record = {.kind = kind,
                           .path_length = path ? (uint32_t)strlen(path) : 0,
                           .other_length = other ? (uint32_t)strlen(other) : 0,
@@ -180,6 +198,7 @@ static void put_parts(int fd, uint64_t at, const struct iovec *parts, long count
 static long do_write(long number, const long *a) {
   char name[PATH_MAX];
   if (!name_of((int)a[0], name)) return shim_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  if (fails("write", name)) return -fail_error;
   pthread_mutex_lock(&lock);
   long done = shim_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
   if (done > 0) {
@@ -202,6 +221,7 @@ static long do_copy(long number, const long *a) {
   char name[PATH_MAX];
   int to = (int)(number == __NR_sendfile ? a[0] : a[2]);
   if (!name_of(to, name)) return shim_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  if (fails("copy", name)) return -fail_error;
   pthread_mutex_lock(&lock);
   int positioned = number == __NR_copy_file_range && a[3] != 0;
   uint64_t at = positioned ? *(uint64_t *)a[3] : (uint64_t)call(__NR_lseek, to, 0, SEEK_CUR, 0);
@@ -214,9 +234,9 @@ static long do_copy(long number, const long *a) {
 static long do_open(int dir, const char *path, long flags, long mode) {
   char name[PATH_MAX];
   int changes = (flags & (O_CREAT | O_TRUNC)) != 0;
-  if (!changes || !resolve(dir, path, name)) {
-    return call(__NR_openat, dir, (long)path, flags, mode);
-  }
+  int ours = (changes || fail_nth != 0) && resolve(dir, path, name);
+  if (ours && fails("open", name)) return -fail_error;
+  if (!changes || !ours) return call(__NR_openat, dir, (long)path, flags, mode);
   pthread_mutex_lock(&lock);
   int existed = call(__NR_faccessat, dir, (long)path, F_OK, 0) == 0;
   long fd = call(__NR_openat, dir, (long)path, flags, mode);
@@ -231,6 +251,7 @@ static long do_open(int dir, const char *path, long flags, long mode) {
 static long do_mkdir(int dir, const char *path, long mode) {
   char name[PATH_MAX];
   int ours = resolve(dir, path, name);
+  if (ours && fails("mkdir", name)) return -fail_error;
   pthread_mutex_lock(&lock);
   long done = call(__NR_mkdirat, dir, (long)path, mode, 0);
   if (done == 0 && ours) {
@@ -245,6 +266,7 @@ static long do_mkdir(int dir, const char *path, long mode) {
 static long do_unlink(int dir, const char *path, long flags) {
   char name[PATH_MAX];
   int ours = resolve(dir, path, name);
+  if (ours && fails("unlink", name)) return -fail_error;
   pthread_mutex_lock(&lock);
   long done = call(__NR_unlinkat, dir, (long)path, flags, 0);
   if (done == 0 && ours) put(UNLINK, 0, 0, 0, name, NULL, NULL, 0);
@@ -257,6 +279,7 @@ static long do_two(enum kind kind, long number, int dir, const char *path, int o
   char name[PATH_MAX], other_name[PATH_MAX];
   int ours = resolve(dir, path, name);
   ours |= resolve(other_dir, other, other_name);
+  if (ours && fails(kind == RENAME ? "rename" : "link", name)) return -fail_error;
   pthread_mutex_lock(&lock);
   long done = shim_syscall(number, dir, (long)path, other_dir, (long)other, flags, 0);
   if (done == 0 && ours) {
@@ -271,6 +294,7 @@ static long do_two(enum kind kind, long number, int dir, const char *path, int o
 static long do_size(long number, const long *a) {
   char name[PATH_MAX];
   if (!name_of((int)a[0], name)) return call(number, a[0], a[1], a[2], a[3]);
+  if (fails("size", name)) return -fail_error;
   pthread_mutex_lock(&lock);
   long done = call(number, a[0], a[1], a[2], a[3]);
   if (done == 0) {
@@ -294,6 +318,7 @@ static long do_sync(long number, const long *a) {
   char name[PATH_MAX];
   if (!name_of((int)a[0], name)) return call(number, a[0], a[1], a[2], a[3]);
   struct stat stat;
+  if (fails("sync", name)) return -fail_error;
   if (no_sync) return 0;
   if (no_folder_sync && fstat((int)a[0], &stat) == 0 && S_ISDIR(stat.st_mode)) return 0;
   pthread_mutex_lock(&lock);
@@ -443,16 +468,26 @@ static void install(void) {
 
 __attribute__((constructor)) static void begin(void) {
   const char *folder = getenv("SHIM_ROOT"), *file = getenv("SHIM_TRACE");
-  if (!folder || !file || strlen(folder) >= sizeof root) return;
+  const char *failing = getenv("SHIM_FAIL"), *note = getenv("SHIM_FAILED");
+  if (!folder || (!file && !failing) || strlen(folder) >= sizeof root) return;
   strcpy(root, folder);
   root_length = strlen(root);
   const char *missing = getenv("SHIM_NO_SYNC");
   no_sync = missing && strcmp(missing, "all") == 0;
   no_folder_sync = missing && strcmp(missing, "folders") == 0;
-  int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  /* Out of the way of programs that count on low numbers. */
-  trace = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 500);
-  if (trace < 0) die("shim: the trace cannot be opened\n");
-  close(fd);
+  if (failing) {
+    if (!note || strlen(note) >= sizeof failed ||
+        sscanf(failing, "%ld:%ld", &fail_nth, &fail_error) != 2) {
+      die("shim: SHIM_FAIL wants nth:error, and SHIM_FAILED a file\n");
+    }
+    strcpy(failed, note);
+  }
+  if (file) {
+    int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    /* Out of the way of programs that count on low numbers. */
+    trace = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 500);
+    if (trace < 0) die("shim: the trace cannot be opened\n");
+    close(fd);
+  }
   install();
 }

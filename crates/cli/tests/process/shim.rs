@@ -1,4 +1,4 @@
-//! Building the shim that records file calls, where there is a compiler.
+//! Building the shim that records file calls and lets them fail, where there is a compiler.
 
 use crate::folder::Folder;
 use crate::node::Launch;
@@ -38,10 +38,29 @@ impl Shim {
 
     /// The same start, recorded: what happens below `root` goes to the end of `trace`.
     pub(crate) fn record(&self, launch: Launch, root: &Path, trace: &Path) -> Launch {
-        let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
         launch
             .variable("LD_PRELOAD", &text(&self.0))
             .variable("SHIM_ROOT", &text(root))
             .variable("SHIM_TRACE", &text(trace))
     }
+
+    /// The same start, in which the `nth` call on anything below `root`, counted from 1, fails
+    /// with the system's `error`; `note` then tells which that was.
+    pub(crate) fn fail(
+        &self,
+        launch: Launch,
+        root: &Path,
+        (nth, error): (u64, i32),
+        note: &Path,
+    ) -> Launch {
+        launch
+            .variable("LD_PRELOAD", &text(&self.0))
+            .variable("SHIM_ROOT", &text(root))
+            .variable("SHIM_FAIL", &format!("{nth}:{error}"))
+            .variable("SHIM_FAILED", &text(note))
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("a path in UTF-8").to_owned()
 }

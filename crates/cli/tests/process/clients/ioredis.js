@@ -3,8 +3,15 @@
 const assert = require("assert");
 const Redis = require("ioredis");
 
-async function main() {
-  const redis = new Redis(Number(process.argv[2]));
+// Another client, changing what the first one watches.
+async function interloper(redis) {
+  const other = redis.duplicate();
+  await other.set("p", 5);
+  await other.quit();
+}
+
+async function main(protocol) {
+  const redis = new Redis(Number(process.argv[2]), { protocol });
   await redis.flushall();
   assert.strictEqual(await redis.ping(), "PONG");
   assert.strictEqual(await redis.set("a", 1), "OK");
@@ -22,6 +29,21 @@ async function main() {
   const transaction = await redis.multi().incr("p").get("p").exec();
   assert.deepStrictEqual(transaction, [[null, 3], [null, "3"]]);
 
+  // An error inside a pipeline is that command's own.
+  const mixed = await redis.pipeline().incr("bytes").get("p").exec();
+  assert.match(mixed[0][0].message, /ERR value is not an integer/);
+  assert.deepStrictEqual(mixed[1], [null, "3"]);
+  // Commands of a transaction that are sent one by one.
+  await redis.multi({ pipeline: false });
+  assert.strictEqual(await redis.set("p", 4), "QUEUED");
+  assert.deepStrictEqual(await redis.exec(), [[null, "OK"]]);
+  await redis.watch("p");
+  await interloper(redis);
+  assert.strictEqual(await redis.multi().set("p", "lost").exec(), null);
+  assert.strictEqual(await redis.get("p"), "5");
+  await assert.rejects(redis.multi().set("p", "lost").hset("h", "f", "v").exec(), /EXECABORT/);
+  assert.strictEqual(await redis.set("a", 42, "XX", "EX", 100, "GET"), "42");
+
   const names = new Set();
   await new Promise((resolve, reject) => {
     const stream = redis.scanStream({ match: "*", count: 2 });
@@ -37,10 +59,11 @@ async function main() {
   await other.set("only", "here");
   assert.strictEqual(await redis.get("only"), null);
   assert.match(await redis.info(), /redis_version:7\.0\.15/);
+  await other.flushdb();
   await Promise.all([redis.quit(), other.quit()]);
 }
 
-main().catch((error) => {
+main(2).then(() => main(3)).catch((error) => {
   console.error(error);
   process.exit(1);
 });

@@ -1,8 +1,11 @@
-//! Other people's clients, unmodified: redis-py, ioredis, redis-cli, redis-benchmark and curl.
+//! Other people's clients, unmodified: redis-py, ioredis, go-redis, the `redis` crate, redis-cli,
+//! redis-benchmark and curl.
 //!
 //! The scripts beside this file know nothing of Shoal. Each is skipped, loudly, where its client
-//! is not installed; `SHOAL_PYTHON` and `SHOAL_NODE_PATH` say where to find what the system does
-//! not have.
+//! is not installed; `SHOAL_PYTHON`, `SHOAL_NODE_PATH`, `SHOAL_GO` and `SHOAL_GOPATH` say where to
+//! find what the system does not have.
+
+mod redis_rs;
 
 use crate::folder::Folder;
 use crate::node::{Launch, Node};
@@ -68,6 +71,34 @@ fn clients_ioredis_works_unmodified() {
     }
     let (_folder, node) = node("ioredis");
     run(&node, with_path().arg(script("ioredis.js")).arg(port(&node)));
+    node.kill();
+}
+
+#[test]
+fn clients_go_redis_works_unmodified() {
+    let go = std::env::var("SHOAL_GO").unwrap_or_else(|_| "go".to_owned());
+    let packages = std::env::var("SHOAL_GOPATH").unwrap_or_else(|_| "/usr/share/gocode".to_owned());
+    if !works(Command::new(&go).arg("version")) {
+        return skipped("go-redis is not driven, as Go is not installed");
+    }
+    if !Path::new(&packages).join("src/github.com/redis/go-redis/go.mod").is_file() {
+        return skipped("go-redis is not installed");
+    }
+    let (folder, node) = node("go-redis");
+    let source = folder.path().join("src/drive");
+    std::fs::create_dir_all(&source).expect("the folder is ours");
+    std::fs::copy(script("go_redis.go"), source.join("main.go")).expect("the program is there");
+    // Only below a file like this does Go see that `go-redis/v9` means `go-redis`.
+    std::fs::write(source.join("go.mod"), "module drive\n").expect("the folder is ours");
+    let program = folder.path().join("drive");
+    let mut build = Command::new(&go);
+    build.current_dir(&source).args(["build", "-o"]).arg(&program).arg(".");
+    // Nothing is fetched, and nothing kept but the compiled packages beside our own.
+    build.env("GO111MODULE", "off").env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
+    build.env("GOPATH", format!("{}:{packages}", folder.path().display()));
+    build.env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache"));
+    run(&node, &mut build);
+    run(&node, Command::new(&program).arg(port(&node)));
     node.kill();
 }
 
