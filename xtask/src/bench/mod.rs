@@ -16,6 +16,7 @@ mod options;
 mod proc;
 mod results;
 mod rows;
+mod scale;
 mod scenario;
 mod server;
 mod table;
@@ -43,6 +44,9 @@ const UNFINISHED: &str = "target/bench-unfinished";
 /// Measures, writes the page and the JSON, and says whether everything could be measured; a
 /// target that is missed stands on the page.
 pub(crate) fn run(words: &[&str]) -> Result<bool> {
+    if words == ["scale"] {
+        return scale::run();
+    }
     let options = Options::parse(words)?;
     for program in REDIS_PROGRAMS {
         if !on_path(program) {
