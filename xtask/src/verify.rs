@@ -7,6 +7,7 @@ use crate::cargo::{cargo, watch};
 use crate::report::{Outcome, Report};
 use crate::{readme, root, tidy};
 use anyhow::Result;
+use std::process::Command;
 
 /// How much to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub(crate) fn run(depth: Depth) -> Result<bool> {
     });
     report.layer("tidy", tidy::layer);
     report.layer("tests", || {
-        watch(&mut cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]))
+        watch_tests(&mut cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]))
     });
     report.layer("docs", || {
         let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
@@ -88,16 +89,16 @@ fn deep_layers(report: &mut Report) {
             "--lib",
             "--tests",
         ]);
-        watch(fuzz.env("SHOAL_FULL", "1").env("PROPTEST_CASES", "2000"))
+        watch_tests(fuzz.env("SHOAL_FULL", "1").env("PROPTEST_CASES", "2000"))
     });
     // Each case of these starts nodes on a real disk, so fewer of them take as long.
     report.layer("models", || {
         let node = ["test", "--package", "shoal-node", "--locked", "--profile", "checked"];
-        watch(cargo(&node).env("PROPTEST_CASES", "150"))
+        watch_tests(cargo(&node).env("PROPTEST_CASES", "150"))
     });
     // Tests that find nothing must be able to: here are bugs for them.
     report.layer("planted bugs", || {
-        watch(&mut cargo(&[
+        watch_tests(&mut cargo(&[
             "test",
             "--workspace",
             "--exclude",
@@ -106,7 +107,7 @@ fn deep_layers(report: &mut Report) {
             "--profile",
             "checked",
             "--features",
-            "shoal-storage/planted-bugs",
+            "shoal-storage/planted-bugs,shoal-sim/planted-bugs",
             "--test",
             "planted_bugs",
         ]))
@@ -130,7 +131,13 @@ fn process_tests(filter: &[&str]) -> Result<Outcome> {
         "--test-threads",
         "2",
     ]);
-    watch(tests.args(filter).env("SHOAL_FULL", "1"))
+    watch_tests(tests.args(filter).env("SHOAL_FULL", "1"))
+}
+
+/// Runs tests, at least one, which keep nothing: a case that fails is printed, not written down
+/// beside its source.
+fn watch_tests(tests: &mut Command) -> Result<Outcome> {
+    Ok(watch(tests.env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true"))?.of_tests())
 }
 
 fn unchanged(before: Option<&Vec<u8>>) -> Outcome {

@@ -12,6 +12,7 @@
 //! Does not know: what time it is, where a ceiling is kept, who else has a clock.
 
 use crate::ids::NodeId;
+use crate::planted::{Bug, planted};
 use crate::version::{MAX_WALL_MS, Millis, Version};
 
 /// How far a clock may be ahead of physical time in a cluster before it stops stamping.
@@ -144,8 +145,9 @@ impl Clock {
     /// The clock of a node that found `durable` on its disk (zero on its first start). It gives
     /// no stamp before a ceiling above that is [raised](Self::raise_ceiling).
     #[must_use]
-    pub const fn restart(durable: Ceiling, max_skew_ms: Millis) -> Self {
-        Self { last: durable.restart(), bounds: Bounds { ceiling: durable, max_skew_ms } }
+    pub fn restart(durable: Ceiling, max_skew_ms: Millis) -> Self {
+        let last = if planted(Bug::CeilingForgotten) { Stamp::ZERO } else { durable.restart() };
+        Self { last, bounds: Bounds { ceiling: durable, max_skew_ms } }
     }
 
     /// The newest stamp given or heard of.

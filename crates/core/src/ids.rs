@@ -19,6 +19,12 @@ pub struct NodeId(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u32);
 
+/// One life of a replica: of a node's copy of a partition. A copy that may have lost what it
+/// acknowledged begins another one before it counts again. Taken from the map's index at which
+/// it was named, so never reused; `0` stands for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaIncarnation(pub u64);
+
 /// The index of a partition inside its keyspace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionId(pub u16);

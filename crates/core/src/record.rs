@@ -1,8 +1,15 @@
 //! The record: what is stored under a key, and how two of them become one.
 //!
 //! Holds: [`merge`] is a join (commutative, associative, idempotent), so records may be moved,
-//! replayed and reordered without harm. A record borrows its bytes; owning them is the caller's
-//! business.
+//! replayed and reordered without harm. Which of two wins can be told from their [`Rank`]s, which
+//! are small: replicas compare without sending values. A [`Record`] borrows its bytes, an
+//! [`OwnedRecord`] shares them.
+
+mod owned;
+mod rank;
+
+pub use owned::{OwnedBody, OwnedRecord};
+pub use rank::Rank;
 
 use crate::version::{Millis, Version};
 use std::cmp::Ordering;
@@ -98,26 +105,17 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The newer of two records: the greater version; between equal versions a tombstone first, then
-/// the greater (expiry, kind, bytes, written), so that every replica picks the same winner.
+/// The newer of two records, by [`Rank`], so that every replica picks the same winner.
 #[must_use]
 pub fn merge<'a>(a: Record<'a>, b: Record<'a>) -> Record<'a> {
     if newer(&a, &b) == Ordering::Less { b } else { a }
 }
 
-/// The full order behind [`merge`]: `Greater` where `a` wins over `b`.
+/// The full order behind [`merge`]: `Greater` where `a` wins over `b`. Values are looked at only
+/// where everything before them is equal.
 #[must_use]
 pub fn newer(a: &Record<'_>, b: &Record<'_>) -> Ordering {
-    a.version.cmp(&b.version).then_with(|| match (a.body, b.body) {
-        (Body::Tombstone, Body::Tombstone) => {
-            (a.expires_at, a.written).cmp(&(b.expires_at, b.written))
-        }
-        (Body::Tombstone, Body::Live { .. }) => Ordering::Greater,
-        (Body::Live { .. }, Body::Tombstone) => Ordering::Less,
-        (Body::Live { kind: ak, bytes: ab }, Body::Live { kind: bk, bytes: bb }) => {
-            (a.expires_at, ak, ab, a.written).cmp(&(b.expires_at, bk, bb, b.written))
-        }
-    })
+    a.version.cmp(&b.version).then_with(|| a.rank().cmp(&b.rank()))
 }
 
 #[cfg(test)]

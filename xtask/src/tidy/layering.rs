@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shoal-server", &["shoal-core", "shoal-storage", "shoal-node"]),
     ("shoal", &["shoal-server"]),
     ("shoal-cli", &["shoal", "shoal-server"]),
+    ("shoal-sim", &["shoal-core"]),
     ("xtask", &[]),
 ];
 
@@ -33,6 +34,7 @@ const UNSEEN_PACKAGES: &[(&str, &[&str])] = &[
     ("shoal-meta", &["hyper", "tonic", "axum"]),
     ("shoal-node", &["hyper", "axum", "tonic", "clap"]),
     ("shoal-server", &["clap"]),
+    ("shoal-sim", &["tokio", "mio"]),
 ];
 
 /// Paths that the source of a package must not name: sockets, files, clocks and threads belong

@@ -1,0 +1,110 @@
+//! Bugs that can be planted in the rules of replication, so that it can be shown that the
+//! simulator finds them.
+//!
+//! Holds: without the cargo feature `planted-bugs` nothing can be planted, and what asks is
+//! answered by a constant `false`. With it, [`plant`] chooses one for the calling thread.
+
+/// A rule left out, or turned round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// A replica acts under any epoch.
+    EpochNotCompared,
+    /// A replica speaks of a record before it is durable.
+    AnswerBeforeDurable,
+    /// A replica that lost its state goes on counting.
+    LostStateCounts,
+    /// What is newer counts as acceptance in the first round too.
+    NewerAcceptsAtOnce,
+    /// A write is stamped again after its client was answered.
+    StampAfterAnswer,
+    /// Answers of an epoch that is over go on counting.
+    AnswersMixEpochs,
+    /// A read at quorum answers before what it saw is on a quorum.
+    AnswerBeforeRepair,
+    /// A read repairs nothing where the newest record is a tombstone.
+    NoRepairOfTombstones,
+    /// While owners change, one set is enough.
+    OneSetIsEnough,
+    /// Expiry is judged by the coordinator's clock.
+    ExpiryByOwnClock,
+    /// A read-modify-write does not check what it was computed from.
+    NoBaseCheck,
+    /// A read-modify-write applies its update again over its own attempt.
+    OwnAttemptTwice,
+    /// A copied record replaces whatever is there.
+    CopyReplaces,
+    /// A change of owners is finished without proof.
+    CutOverWithoutProof,
+    /// Tombstones are left out of the digests that replicas compare.
+    TombstonesNotDigested,
+    /// Dead records are dropped without asking whether every owner has them.
+    PurgeWithoutProof,
+    /// Dead records are dropped, and no floor is raised.
+    NoFloor,
+    /// The floor is raised before the proof.
+    FloorBeforeProof,
+    /// Whatever is dead and old is dropped, not only what was proven.
+    PurgeByAge,
+    /// A kept record is taken below the floor, whatever floor it carries.
+    FloorNotCompared,
+    /// A clock starts anew without regard to its ceiling.
+    CeilingForgotten,
+}
+
+impl Bug {
+    /// Every bug there is.
+    pub const ALL: [Self; 21] = [
+        Self::EpochNotCompared,
+        Self::AnswerBeforeDurable,
+        Self::LostStateCounts,
+        Self::NewerAcceptsAtOnce,
+        Self::StampAfterAnswer,
+        Self::AnswersMixEpochs,
+        Self::AnswerBeforeRepair,
+        Self::NoRepairOfTombstones,
+        Self::OneSetIsEnough,
+        Self::ExpiryByOwnClock,
+        Self::NoBaseCheck,
+        Self::OwnAttemptTwice,
+        Self::CopyReplaces,
+        Self::CutOverWithoutProof,
+        Self::TombstonesNotDigested,
+        Self::PurgeWithoutProof,
+        Self::NoFloor,
+        Self::FloorBeforeProof,
+        Self::PurgeByAge,
+        Self::FloorNotCompared,
+        Self::CeilingForgotten,
+    ];
+}
+
+#[cfg(feature = "planted-bugs")]
+mod chosen {
+    use super::Bug;
+    use std::cell::Cell;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants `bug`, or takes out what was planted. For the calling thread.
+    pub fn plant(bug: Option<Bug>) {
+        CHOSEN.set(bug);
+    }
+
+    /// Whether `bug` is planted in this thread.
+    #[must_use]
+    pub fn planted(bug: Bug) -> bool {
+        CHOSEN.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub use chosen::{plant, planted};
+
+/// Whether `bug` is planted: never, in this build.
+#[cfg(not(feature = "planted-bugs"))]
+#[must_use]
+pub const fn planted(_: Bug) -> bool {
+    false
+}

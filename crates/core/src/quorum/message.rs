@@ -1,0 +1,244 @@
+//! What nodes say to each other about keys: the questions, and the answers to them.
+
+use super::Member;
+use crate::clock::Stamp;
+use crate::ids::{Epoch, Incarnation, NodeId};
+use crate::record::{OwnedRecord, Rank};
+use crate::repair::{Digest, HashRange};
+use crate::replica::Floor;
+use crate::slot::Slot;
+use crate::version::Version;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What every message about data carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The life of the keyspace that is meant; a message of another life is void.
+    pub keyspace: Incarnation,
+    /// The slot of all its keys.
+    pub slot: Slot,
+    /// The epoch of the owners that the sender knows.
+    pub epoch: Epoch,
+    /// The sender's clock.
+    pub clock: Stamp,
+}
+
+/// A question with its header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// What every message carries.
+    pub header: Header,
+    /// Which of its request's rounds this is; the answer repeats it.
+    pub round: u32,
+    /// The question.
+    pub ask: Ask,
+}
+
+/// A key and a record for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The key.
+    pub key: Bytes,
+    /// Its record.
+    pub record: OwnedRecord,
+}
+
+/// What is asked of a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Take these records, all of one slot.
+    Take {
+        /// The records; those of a fresh batch share one version.
+        items: Arc<[Item]>,
+        /// Where they come from.
+        origin: Origin,
+    },
+    /// Say what is stored under a key.
+    Read {
+        /// The key.
+        key: Bytes,
+        /// Whether the record itself is wanted, or its rank will do.
+        whole: bool,
+    },
+    /// Learn the sender's clock and say your own.
+    Clock,
+    /// Say what is stored under the keys after this one, in order of keys.
+    Page {
+        /// The last key of the page before; none for the first page.
+        after: Option<Bytes>,
+        /// How many records to send at most.
+        limit: u16,
+    },
+    /// Say how high your floor and your purge mark are.
+    Floors,
+    /// Say what is stored under the keys of this range of hashes: digests, or where there are few
+    /// (or it cannot be divided) the keys themselves.
+    Digest {
+        /// The range, within the slot.
+        range: HashRange,
+    },
+    /// Say for which of these dead records you hold the same or something newer.
+    Prove {
+        /// The floor of the round that they are to be purged in.
+        round: Floor,
+        /// Keys and ranks.
+        dead: Arc<[(Bytes, Rank)]>,
+    },
+    /// Raise your floor to this.
+    RaiseFloor {
+        /// The floor.
+        to: Floor,
+    },
+    /// Every owner has proven these and raised its floor: drop exactly them.
+    Purge {
+        /// The floor of the round.
+        round: Floor,
+        /// Keys and ranks.
+        proven: Arc<[(Bytes, Rank)]>,
+    },
+}
+
+/// Where a record that a replica is to take comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client's write, now.
+    Fresh {
+        /// The greatest version that the coordinator was told of, once it stamped again.
+        base: Option<Version>,
+        /// Whether the coordinator will not stamp again: keys with something newer are passed
+        /// over and the others taken. Else a batch with one such key is refused whole.
+        last: bool,
+    },
+    /// The result of a read-modify-write.
+    Update {
+        /// What it was computed from.
+        base: Base,
+    },
+    /// A record accepted before: a hint, a repair or a copy.
+    Kept {
+        /// The floor of the replica from whose store it was read, at that moment; zero if it
+        /// never was read from one.
+        floor: Floor,
+    },
+}
+
+/// What a read-modify-write was computed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// There was no record.
+    Nothing,
+    /// The record of this rank.
+    Record(Rank),
+}
+
+impl Base {
+    /// Whether a stored record is newer than this.
+    #[must_use]
+    pub fn is_below(&self, stored: &Rank) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Record(rank) => rank < stored,
+        }
+    }
+
+    /// The version, the smallest for nothing.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        match self {
+            Self::Nothing => Version::ZERO,
+            Self::Record(rank) => rank.version,
+        }
+    }
+}
+
+/// A replica's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Who answers, and in which life of its copy.
+    pub from: Member,
+    /// The epoch that it holds.
+    pub epoch: Epoch,
+    /// The round of the question.
+    pub round: u32,
+    /// Its clock.
+    pub clock: Stamp,
+    /// The answer itself.
+    pub reply: Reply,
+}
+
+impl Answer {
+    /// The node that answers.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.from.node
+    }
+}
+
+/// What a replica says. Everything but a refusal is sent only once the record that it speaks of
+/// is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The records are stored, or were already.
+    Accepted,
+    /// Something newer is stored, at most of this version.
+    Newer(Version),
+    /// The record lies at or below the replica's floor, and does not carry one as high.
+    BelowFloor(Floor),
+    /// What a read-modify-write was computed from is not the newest any more; this is.
+    Conflict {
+        /// The newest record.
+        record: OwnedRecord,
+        /// The replica's floor when it was read.
+        floor: Floor,
+    },
+    /// What is stored under the key.
+    Found {
+        /// Its rank, if there is anything.
+        rank: Option<Rank>,
+        /// The record, where it was wanted.
+        record: Option<OwnedRecord>,
+        /// The replica's floor when it was read.
+        floor: Floor,
+    },
+    /// The clock was heard.
+    Clock,
+    /// What is stored under some keys, in their order.
+    Page {
+        /// Keys and records.
+        items: Arc<[Item]>,
+        /// The replica's floor when they were read.
+        floor: Floor,
+        /// Whether there may be more after them.
+        more: bool,
+    },
+    /// The replica's floor and purge mark.
+    Floors {
+        /// The floor.
+        floor: Floor,
+        /// The purge mark.
+        purged: Floor,
+    },
+    /// What is stored under the keys of a range.
+    Digest(Digest),
+    /// Which of the dead records are covered here, in the order of the question.
+    Proven(Vec<bool>),
+    /// Nothing was done.
+    Refused(Refusal),
+}
+
+/// Why a replica does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It knows a newer epoch.
+    Stale,
+    /// That life of the keyspace is over.
+    Void,
+    /// Its copy does not count: it may have lost what it once acknowledged, or it is not yet fit
+    /// to take anything.
+    NotCounting,
+    /// The record's version is further ahead of its clock than is allowed.
+    Skewed,
+    /// Its store takes nothing: full, or failed.
+    Unable,
+}

@@ -1,0 +1,401 @@
+//! A read at a level.
+//!
+//! As many owners are asked as the level needs, the first of them for the record, the others for
+//! its rank. At quorum the answer is given only once the newest record seen, tombstones included,
+//! is on a quorum; owners that lack it are repaired first. Else one read could see a write that
+//! the next one does not.
+//!
+//! Holds: expiry is judged once, by the greatest clock among the answers, and an expired record
+//! is called expired only when a quorum of clocks is past its time.
+
+use super::answers::Answers;
+use super::{
+    Answer, Ask, Effect, Event, Found, Item, Level, Member, Origin, Owners, ReadOutcome, Refusal,
+    Reply,
+};
+use crate::clock::Stamp;
+use crate::ids::NodeId;
+use crate::planted::{Bug, planted};
+use crate::probe::probe;
+use crate::record::{OwnedRecord, Rank};
+use crate::replica::Floor;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// How often a read begins again when floors rise under its repairs.
+const MAX_RESTARTS: u8 = 8;
+
+/// A read under way.
+#[derive(Clone, Debug)]
+pub struct Read {
+    key: Bytes,
+    level: Level,
+    owners: Arc<Owners>,
+    /// Whom to ask, best first.
+    order: Vec<NodeId>,
+    /// How many of `order` were asked.
+    asked: usize,
+    round: u32,
+    restarts: u8,
+    seen: Answers<Seen>,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    rank: Option<Rank>,
+    record: Option<OwnedRecord>,
+    floor: Floor,
+    clock: Stamp,
+    /// Whether it has taken the newest record since, or something newer.
+    repaired: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// Answers are awaited.
+    Asking,
+    /// The newest record itself is awaited, from the owner that told its rank.
+    Fetching(NodeId),
+    /// The newest record is being brought to a quorum.
+    Repairing(OwnedRecord, Floor),
+    /// Clocks are being brought past the record's expiry.
+    Raising(OwnedRecord),
+    /// A newer map is awaited.
+    Mapless,
+    /// The client was answered.
+    Over,
+}
+
+type Effects = Vec<Effect<ReadOutcome>>;
+
+impl Read {
+    /// Begins to read `key`. `prefer` orders owners that are otherwise alike: smaller first.
+    ///
+    /// # Errors
+    /// [`ReadOutcome::NoQuorum`] if too few owners are `reachable`.
+    pub fn start(
+        key: Bytes,
+        level: Level,
+        owners: Arc<Owners>,
+        reachable: impl Fn(NodeId) -> bool,
+        prefer: impl Fn(NodeId) -> u32,
+        out: &mut Effects,
+    ) -> Result<Self, ReadOutcome> {
+        Self::start_after(0, key, level, owners, reachable, prefer, out)
+    }
+
+    /// As [`Self::start`], as part of a request whose rounds up to `round` are used.
+    pub(super) fn start_after(
+        round: u32,
+        key: Bytes,
+        level: Level,
+        owners: Arc<Owners>,
+        reachable: impl Fn(NodeId) -> bool,
+        prefer: impl Fn(NodeId) -> u32,
+        out: &mut Effects,
+    ) -> Result<Self, ReadOutcome> {
+        if !owners.reach(level, |member| reachable(member.node)) {
+            let (have, need) = owners.shortfall(level, |member| reachable(member.node));
+            let unreachable = owners.nodes().filter(|node| !reachable(*node)).collect();
+            return Err(ReadOutcome::NoQuorum { have, need, unreachable });
+        }
+        let mut order: Vec<NodeId> = owners.nodes().collect();
+        let both = |node| {
+            owners.replicas.iter().any(|member| member.node == node)
+                && owners.next.iter().any(|member| member.node == node)
+        };
+        // Stable: among equals the map's order of preference stays.
+        order.sort_by_key(|node| (!reachable(*node), !both(*node), prefer(*node)));
+        let (seen, state) = (Answers::new(), State::Asking);
+        let mut read =
+            Self { key, level, owners, order, asked: 0, round, restarts: 0, seen, state };
+        read.ask(out);
+        Ok(read)
+    }
+
+    /// Takes an event in and lists what is to be done.
+    pub fn on(&mut self, event: Event, out: &mut Effects) {
+        if self.is_over() {
+            return;
+        }
+        match event {
+            Event::Answered(answer) => self.answered(answer, out),
+            Event::Failed(node) => {
+                self.lost(node, out);
+                self.evaluate(out);
+            }
+            Event::Remapped(owners) => self.remapped(owners, out),
+            Event::Slow => {
+                probe("read: hedged");
+                self.ask_another(out);
+            }
+            Event::Deadline => self.give_up(out),
+        }
+    }
+
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// The owners that are asked.
+    #[must_use]
+    pub fn owners(&self) -> &Arc<Owners> {
+        &self.owners
+    }
+
+    /// Asks as many owners as the level needs.
+    fn ask(&mut self, out: &mut Effects) {
+        self.round += 1;
+        self.seen.clear();
+        self.asked = 0;
+        self.state = State::Asking;
+        while self.asked < self.order.len() {
+            let asked = &self.order[..self.asked];
+            if self.owners.reach(self.level, |member| asked.contains(&member.node)) {
+                break;
+            }
+            self.ask_another(out);
+        }
+    }
+
+    fn ask_another(&mut self, out: &mut Effects) {
+        let Some(to) = self.order.get(self.asked).copied() else { return };
+        let has_record = self.seen.iter().any(|(_, seen)| seen.record.is_some());
+        let whole = self.asked == 0 || (self.seen.given() > 0 && !has_record);
+        let ask = match &self.state {
+            State::Asking => Ask::Read { key: self.key.clone(), whole },
+            State::Repairing(record, floor) => self.repair(record.clone(), *floor),
+            State::Raising(_) => Ask::Clock,
+            // Nobody else can help now; whoever was not asked can be asked later.
+            State::Fetching(_) | State::Mapless | State::Over => return,
+        };
+        self.asked += 1;
+        out.push(Effect::Send { to, round: self.round, ask });
+    }
+
+    fn repair(&self, record: OwnedRecord, floor: Floor) -> Ask {
+        let items = Arc::from([Item { key: self.key.clone(), record }]);
+        Ask::Take { items, origin: Origin::Kept { floor } }
+    }
+
+    /// Begins again: what was seen is void.
+    fn restart(&mut self, out: &mut Effects) {
+        self.restarts += 1;
+        if self.restarts > MAX_RESTARTS {
+            return self.give_up(out);
+        }
+        self.ask(out);
+    }
+
+    fn remapped(&mut self, owners: Arc<Owners>, out: &mut Effects) {
+        if owners.epoch <= self.owners.epoch || self.state != State::Mapless {
+            return;
+        }
+        probe("read: begun again at a newer epoch");
+        let known = std::mem::take(&mut self.order);
+        let rank = |node: &NodeId| known.iter().position(|other| other == node);
+        self.order = owners.nodes().collect();
+        self.order.sort_by_key(|node| rank(node).unwrap_or(known.len()));
+        self.owners = owners;
+        if planted(Bug::AnswersMixEpochs) {
+            self.state = State::Asking;
+            return self.evaluate(out);
+        }
+        self.ask(out);
+    }
+
+    fn answered(&mut self, answer: Answer, out: &mut Effects) {
+        if answer.round != self.round || self.state == State::Mapless {
+            return;
+        }
+        let node = answer.node();
+        match answer.reply {
+            Reply::Refused(Refusal::Stale) => {
+                self.state = State::Mapless;
+                out.push(Effect::PullMap { above: self.owners.epoch });
+                return;
+            }
+            _ if !self.owners.is_epoch(answer.epoch) => return,
+            Reply::Refused(_) => self.lost(node, out),
+            Reply::Found { rank, record, floor } => {
+                let fetched = self.state == State::Fetching(node);
+                if !matches!(self.state, State::Asking) && !fetched {
+                    return;
+                }
+                let seen = Seen { rank, record, floor, clock: answer.clock, repaired: false };
+                self.seen.insert(answer.from, seen);
+                self.state = State::Asking;
+            }
+            // Only to a repair or a raising is this an answer: it shows nothing about the key.
+            Reply::Accepted | Reply::Newer(_) | Reply::Clock if !self.is_past_asking() => return,
+            Reply::Accepted | Reply::Newer(_) => self.note(answer.from, answer.clock, true),
+            Reply::Clock => self.note(answer.from, answer.clock, false),
+            Reply::BelowFloor(_) => {
+                probe("read: a floor rose under a repair");
+                return self.restart(out);
+            }
+            Reply::Conflict { .. }
+            | Reply::Page { .. }
+            | Reply::Floors { .. }
+            | Reply::Digest(_)
+            | Reply::Proven(_) => return,
+        }
+        self.evaluate(out);
+    }
+
+    const fn is_past_asking(&self) -> bool {
+        matches!(self.state, State::Repairing(..) | State::Raising(_))
+    }
+
+    /// Nothing more will come from `node`: what it has done stays done, what it was asked to do
+    /// is asked of another.
+    fn lost(&mut self, node: NodeId, out: &mut Effects) {
+        let is_done = self.seen.of_node(node).is_some_and(|seen| match &self.state {
+            State::Repairing(record, _) => {
+                seen.repaired || seen.rank == Some(record.borrow().rank())
+            }
+            State::Raising(record) => {
+                record.expires_at.is_some_and(|at| seen.clock.wall_ms() >= at)
+            }
+            State::Asking | State::Fetching(_) | State::Mapless | State::Over => true,
+        });
+        if self.state == State::Fetching(node) {
+            probe("read: the holder of the newest record failed");
+            self.seen.lose(node);
+            self.state = State::Asking;
+            return self.ask_another(out);
+        }
+        if is_done {
+            return;
+        }
+        self.seen.lose(node);
+        self.ask_another(out);
+    }
+
+    /// Notes a later answer of an owner, which may not have answered before.
+    fn note(&mut self, from: Member, clock: Stamp, repaired: bool) {
+        let known = self.seen.of(from).cloned();
+        let fresh = Seen { rank: None, record: None, floor: Floor::ZERO, clock, repaired: false };
+        let mut seen = known.unwrap_or(fresh);
+        seen.clock = seen.clock.max(clock);
+        seen.repaired |= repaired && matches!(self.state, State::Repairing(..));
+        self.seen.insert(from, seen);
+    }
+
+    fn evaluate(&mut self, out: &mut Effects) {
+        match self.state.clone() {
+            State::Asking => self.look(out),
+            State::Repairing(record, _) => self.look_at_repairs(record, out),
+            State::Raising(record) => self.judge(record, out),
+            State::Fetching(_) | State::Mapless | State::Over => {}
+        }
+    }
+
+    /// Looks at the answers, once there are enough.
+    fn look(&mut self, out: &mut Effects) {
+        if !self.owners.reach(self.level, |member| self.seen.of(member).is_some()) {
+            return self.stop_if_hopeless(out);
+        }
+        let newest = self.seen.iter().filter_map(|(_, seen)| seen.rank).max();
+        let Some(newest) = newest else { return self.found(None, out) };
+        let held =
+            self.seen.iter().find(|(_, seen)| seen.rank == Some(newest) && seen.record.is_some());
+        let Some((_, Seen { record: Some(record), floor, .. })) = held else {
+            return self.fetch(newest, out);
+        };
+        let (record, floor) = (record.clone(), *floor);
+        let has =
+            |member: Member| self.seen.of(member).is_some_and(|seen| seen.rank == Some(newest));
+        let spread = self.owners.reach(Level::Quorum, has)
+            || self.level == Level::One
+            || planted(Bug::AnswerBeforeRepair)
+            || (planted(Bug::NoRepairOfTombstones) && newest.tombstone);
+        if spread {
+            return self.judge(record, out);
+        }
+        probe("read: repaired before it was answered");
+        for to in self.nodes_that(|seen| seen.rank != Some(newest)) {
+            let ask = self.repair(record.clone(), floor);
+            out.push(Effect::Send { to, round: self.round, ask });
+        }
+        self.state = State::Repairing(record, floor);
+    }
+
+    /// The owners of which `is` is true, of those that answered.
+    fn nodes_that(&self, is: impl Fn(&Seen) -> bool) -> impl Iterator<Item = NodeId> {
+        self.owners.nodes().filter(move |node| self.seen.of_node(*node).is_some_and(&is))
+    }
+
+    fn fetch(&mut self, newest: Rank, out: &mut Effects) {
+        let holder = self.seen.iter().find(|(_, seen)| seen.rank == Some(newest));
+        let (holder, _) = holder.expect("the newest rank was told by someone");
+        probe("read: fetched the newest record from the one that told its rank");
+        self.state = State::Fetching(holder.node);
+        let ask = Ask::Read { key: self.key.clone(), whole: true };
+        out.push(Effect::Send { to: holder.node, round: self.round, ask });
+    }
+
+    fn look_at_repairs(&mut self, record: OwnedRecord, out: &mut Effects) {
+        let newest = record.borrow().rank();
+        let has = |member: Member| {
+            let seen = self.seen.of(member);
+            seen.is_some_and(|seen| seen.repaired || seen.rank == Some(newest))
+        };
+        if self.owners.reach(Level::Quorum, has) {
+            self.judge(record, out);
+        } else {
+            self.stop_if_hopeless(out);
+        }
+    }
+
+    /// Judges whether the record, which is on a quorum, has expired.
+    fn judge(&mut self, record: OwnedRecord, out: &mut Effects) {
+        let clock = |seen: &Seen| seen.clock.wall_ms();
+        let greatest = self.seen.iter().map(|(_, seen)| clock(seen)).max().unwrap_or(0);
+        let Some(at) = record.expires_at.filter(|at| *at <= greatest) else {
+            return self.found(Some(record), out);
+        };
+        let past = |member| self.seen.of(member).is_some_and(|seen| clock(seen) >= at);
+        let judged = self.level == Level::One || planted(Bug::ExpiryByOwnClock);
+        if judged || self.owners.reach(Level::Quorum, past) {
+            return self.found(Some(record), out);
+        }
+        if matches!(self.state, State::Raising(_)) {
+            return self.stop_if_hopeless(out);
+        }
+        probe("read: clocks raised past an expiry");
+        for to in self.nodes_that(|seen| clock(seen) < at) {
+            out.push(Effect::Send { to, round: self.round, ask: Ask::Clock });
+        }
+        self.state = State::Raising(record);
+    }
+
+    fn found(&mut self, record: Option<OwnedRecord>, out: &mut Effects) {
+        let floor = self.seen.iter().map(|(_, seen)| seen.floor).max().unwrap_or_default();
+        let now_ms = self.seen.iter().map(|(_, seen)| seen.clock.wall_ms()).max().unwrap_or(0);
+        self.state = State::Over;
+        out.push(Effect::Done(ReadOutcome::Found(Found { record, floor, now_ms })));
+    }
+
+    /// Gives up where those who may still answer are too few.
+    fn stop_if_hopeless(&mut self, out: &mut Effects) {
+        let may = |member: Member| {
+            self.seen.of(member).is_some()
+                || (!self.seen.has(member.node) && !self.seen.has_failed(member.node))
+        };
+        if !self.owners.reach(self.level, may) {
+            self.give_up(out);
+        }
+    }
+
+    fn give_up(&mut self, out: &mut Effects) {
+        let has = |member: Member| self.seen.of(member).is_some();
+        let (have, need) = self.owners.shortfall(self.level, has);
+        let unreachable = self.owners.nodes().filter(|node| !self.seen.has(*node)).collect();
+        self.state = State::Over;
+        out.push(Effect::Done(ReadOutcome::NoQuorum { have, need, unreachable }));
+    }
+}

@@ -1,0 +1,115 @@
+//! Whether a replica takes a record, given the one that it holds.
+//!
+//! Holds: fresh writes alone are checked for skew. Everything that moves records accepted before
+//! goes through the order of ranks and the floors, and nothing else.
+
+use super::{Floor, Limits, Now, Replica};
+use crate::planted::{Bug, planted};
+use crate::probe::probe;
+use crate::quorum::{Origin, Refusal};
+use crate::record::{Rank, Record};
+use crate::version::Version;
+
+/// What becomes of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is stored.
+    Take,
+    /// It is here already.
+    Same,
+    /// Something newer is here, of this version.
+    Newer(Version),
+    /// What it was computed from is not the newest any more.
+    Conflict,
+    /// It may be a purged record come back.
+    BelowFloor,
+    /// It is not taken at all.
+    Refuse(Refusal),
+}
+
+impl Replica {
+    /// Judges `record` against `held`, the rank of what is stored under its key.
+    pub(super) fn admit(
+        &self,
+        record: &Record<'_>,
+        held: Option<Rank>,
+        origin: Origin,
+        now: Now,
+    ) -> Verdict {
+        if !self.takes() {
+            return Verdict::Refuse(Refusal::NotCounting);
+        }
+        if breaks_horizon(record, &self.limits) {
+            return Verdict::Refuse(Refusal::Skewed);
+        }
+        if let Some(held) = held
+            && record.version == held.version
+            && record.rank() == held
+        {
+            return Verdict::Same;
+        }
+        match origin {
+            Origin::Fresh { base, .. } => self.admit_fresh(record, held, base, now),
+            Origin::Update { base } => match held {
+                Some(held) if base.is_below(&held) && !planted(Bug::NoBaseCheck) => {
+                    Verdict::Conflict
+                }
+                _ if self.floor.covers(record.written) => Verdict::BelowFloor,
+                _ => Verdict::Take,
+            },
+            Origin::Kept { floor } => self.admit_kept(record, held, floor),
+        }
+    }
+
+    fn admit_fresh(
+        &self,
+        record: &Record<'_>,
+        held: Option<Rank>,
+        base: Option<Version>,
+        now: Now,
+    ) -> Verdict {
+        let known = held.map(|held| held.version).max(base);
+        if is_skewed(record.version, known, now, &self.limits) {
+            return Verdict::Refuse(Refusal::Skewed);
+        }
+        match by_rank(record, held) {
+            Verdict::Take if self.floor.covers(record.written) => Verdict::BelowFloor,
+            verdict => verdict,
+        }
+    }
+
+    fn admit_kept(&self, record: &Record<'_>, held: Option<Rank>, carried: Floor) -> Verdict {
+        match by_rank(record, held) {
+            Verdict::Newer(_) if planted(Bug::CopyReplaces) => Verdict::Take,
+            Verdict::Take if planted(Bug::FloorNotCompared) => Verdict::Take,
+            Verdict::Take if self.floor.covers(record.written) && carried < self.floor => {
+                probe("replica: a kept record lay below the floor");
+                Verdict::BelowFloor
+            }
+            verdict => verdict,
+        }
+    }
+}
+
+fn by_rank(record: &Record<'_>, held: Option<Rank>) -> Verdict {
+    match held {
+        Some(held) if held.version > record.version || held > record.rank() => {
+            Verdict::Newer(held.version)
+        }
+        _ => Verdict::Take,
+    }
+}
+
+/// Whether `version` is too far ahead of the replica's time, and not just the next one after a
+/// version that is known to exist.
+fn is_skewed(version: Version, known: Option<Version>, now: Now, limits: &Limits) -> bool {
+    let time_ms = now.clock.wall_ms().max(now.physical_ms);
+    let ahead = version.wall_ms > time_ms.saturating_add(limits.max_skew_ms);
+    ahead && known.is_none_or(|known| version > known.successor(version.node))
+}
+
+/// Whether an event's time lies further before its writing than the keyspace remembers.
+fn breaks_horizon(record: &Record<'_>, limits: &Limits) -> bool {
+    record.version != record.written
+        && record.version.wall_ms.saturating_add(limits.event_horizon_ms) < record.written.wall_ms
+}

@@ -1,0 +1,63 @@
+//! A replica's part in a round of purge.
+//!
+//! Holds: a floor once raised is never proven against again: what was read after it rose would
+//! carry it.
+
+use super::{Floor, Replica, Shelf};
+use crate::planted::{Bug, planted};
+use crate::quorum::{Refusal, Reply};
+use crate::record::{Rank, Record};
+use crate::slot::Slot;
+use bytes::Bytes;
+
+impl Replica {
+    /// Says which of the dead records are covered here: by themselves or something newer.
+    pub(super) fn prove<S: Shelf>(
+        &self,
+        slot: Slot,
+        round: Floor,
+        dead: &[(Bytes, Rank)],
+        shelf: &S,
+    ) -> Result<(Reply, S::Ticket), S::Error> {
+        if self.floor >= round && !planted(Bug::FloorBeforeProof) {
+            return Ok((Reply::Refused(Refusal::Stale), S::Ticket::default()));
+        }
+        let mut ticket = S::Ticket::default();
+        let mut covered = Vec::with_capacity(dead.len());
+        for (key, rank) in dead {
+            let (held, durable) = shelf.look(slot, key, |held| held.map(Record::rank))?;
+            ticket = ticket.max(durable);
+            covered.push(held.is_some_and(|held| held >= *rank));
+        }
+        Ok((Reply::Proven(covered), ticket))
+    }
+
+    /// Whether dead records may be dropped in this round: the floor has risen to it.
+    pub(super) fn may_purge(&self, round: Floor) -> bool {
+        self.is_present() && (self.floor >= round || planted(Bug::NoFloor))
+    }
+
+    /// Drops exactly the proven records, where they are still what is stored.
+    pub(super) fn purge<S: Shelf>(
+        &mut self,
+        slot: Slot,
+        round: Floor,
+        proven: &[(Bytes, Rank)],
+        shelf: &mut S,
+    ) -> Result<(Reply, S::Ticket), S::Error> {
+        let mut keys: Vec<&[u8]> = Vec::new();
+        for (key, rank) in proven {
+            let (held, _) = shelf.look(slot, key, |held| held.map(Record::rank))?;
+            let by_age = planted(Bug::PurgeByAge)
+                && held.is_some_and(|held| held.is_dead_at(round.0.wall_ms()));
+            if held == Some(*rank) || by_age {
+                keys.push(key);
+            }
+        }
+        let ticket = shelf.remove(slot, &keys)?;
+        if !planted(Bug::NoFloor) {
+            self.raise_purged(round);
+        }
+        Ok((Reply::Accepted, ticket))
+    }
+}

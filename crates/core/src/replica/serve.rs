@@ -1,0 +1,204 @@
+//! How a question is carried out against the store, and its answer held until it is true.
+
+use super::admit::Verdict;
+use super::{Now, Replica, Shelf};
+use crate::ids::Epoch;
+use crate::planted::{Bug, planted};
+use crate::probe::probe;
+use crate::quorum::{Ask, Envelope, Item, Origin, Refusal, Reply};
+use crate::record::{OwnedRecord, Record};
+use crate::slot::Slot;
+use crate::version::Version;
+use bytes::Bytes;
+
+/// What came of a question so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Served<T> {
+    /// An answer that must wait for the store.
+    Held(Held<T>),
+    /// An answer that may go out now: nothing was done.
+    Refused(Refusal),
+    /// The sender knows a newer map. Fetch it, adopt it, serve again.
+    Behind,
+}
+
+/// An answer that must not leave before the store is durable as far as `ticket`; then
+/// [`Replica::release`] says what may be said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held<T> {
+    /// How far the store must be durable.
+    pub ticket: T,
+    epoch: Epoch,
+    reply: Reply,
+}
+
+impl Replica {
+    /// Carries out `envelope` against `shelf`. Where that raises a floor or the purge mark, the
+    /// caller makes the replica's state durable before the answer goes out. The caller holds the partition, so that nobody
+    /// changes the records or the owners meanwhile.
+    ///
+    /// # Errors
+    /// The store's; what it says of them is its own.
+    pub fn serve<S: Shelf>(
+        &mut self,
+        envelope: &Envelope,
+        now: Now,
+        shelf: &mut S,
+    ) -> Result<Served<S::Ticket>, S::Error> {
+        let header = envelope.header;
+        if header.keyspace < self.keyspace {
+            return Ok(Served::Refused(Refusal::Void));
+        }
+        if header.keyspace > self.keyspace {
+            return Ok(Served::Behind);
+        }
+        if header.epoch < self.owners.epoch && !planted(Bug::EpochNotCompared) {
+            return Ok(Served::Refused(Refusal::Stale));
+        }
+        if header.epoch > self.owners.epoch {
+            return Ok(Served::Behind);
+        }
+        if !self.counts() {
+            return Ok(Served::Refused(Refusal::NotCounting));
+        }
+        let (reply, ticket) = match &envelope.ask {
+            Ask::Take { items, origin } => self.take(header.slot, items, *origin, now, shelf)?,
+            Ask::Read { key, whole } => self.read(header.slot, key, *whole, shelf)?,
+            Ask::Clock => (Reply::Clock, S::Ticket::default()),
+            Ask::Page { .. } | Ask::Floors if !self.is_present() => {
+                // Only an owner that was there before can vouch for what there was.
+                return Ok(Served::Refused(Refusal::NotCounting));
+            }
+            Ask::Page { after, limit } => self.page(header.slot, after.as_ref(), *limit, shelf)?,
+            Ask::Floors => {
+                let (floor, purged) = (self.floor, self.purged);
+                (Reply::Floors { floor, purged }, S::Ticket::default())
+            }
+            Ask::Digest { .. } if !self.takes() => {
+                return Ok(Served::Refused(Refusal::NotCounting));
+            }
+            Ask::Prove { round, dead } if self.is_present() => {
+                self.prove(header.slot, *round, dead, shelf)?
+            }
+            Ask::RaiseFloor { to } if self.is_present() => {
+                self.raise_floor(*to);
+                let (floor, purged) = (self.floor, self.purged);
+                (Reply::Floors { floor, purged }, S::Ticket::default())
+            }
+            Ask::Purge { round, proven } if self.may_purge(*round) => {
+                self.purge(header.slot, *round, proven, shelf)?
+            }
+            Ask::Prove { .. } | Ask::RaiseFloor { .. } | Ask::Purge { .. } => {
+                return Ok(Served::Refused(Refusal::NotCounting));
+            }
+            Ask::Digest { range } => self.digest(header.slot, *range, shelf)?,
+        };
+        let ticket = match reply {
+            Reply::Accepted if planted(Bug::AnswerBeforeDurable) => S::Ticket::default(),
+            _ => ticket,
+        };
+        Ok(match reply {
+            Reply::Refused(refusal) => Served::Refused(refusal),
+            reply => Served::Held(Held { ticket, epoch: header.epoch, reply }),
+        })
+    }
+
+    /// What may be said of `held`, now that the store is durable as far as its ticket: what was
+    /// admitted under an epoch that is over is refused, for its sender counts by that epoch.
+    #[must_use]
+    pub fn release<T>(&self, held: Held<T>) -> Reply {
+        let fenced = held.epoch < self.owners.epoch && !planted(Bug::EpochNotCompared);
+        if fenced {
+            probe("replica: fenced between storing and durable");
+            return Reply::Refused(Refusal::Stale);
+        }
+        held.reply
+    }
+
+    fn read<S: Shelf>(
+        &self,
+        slot: Slot,
+        key: &[u8],
+        whole: bool,
+        shelf: &S,
+    ) -> Result<(Reply, S::Ticket), S::Error> {
+        let floor = self.floor;
+        shelf.look(slot, key, |held| Reply::Found {
+            rank: held.map(Record::rank),
+            record: held.filter(|_| whole).map(|record| OwnedRecord::from(*record)),
+            floor,
+        })
+    }
+
+    fn page<S: Shelf>(
+        &self,
+        slot: Slot,
+        after: Option<&Bytes>,
+        limit: u16,
+        shelf: &S,
+    ) -> Result<(Reply, S::Ticket), S::Error> {
+        let mut items = Vec::new();
+        let limit = usize::from(limit.max(1));
+        let after = after.map(|key| &key[..]);
+        let ticket = shelf.page(slot, after, limit, |key, record| {
+            let key = Bytes::copy_from_slice(key);
+            items.push(Item { key, record: OwnedRecord::from(*record) });
+        })?;
+        let more = items.len() == limit;
+        Ok((Reply::Page { items: items.into(), floor: self.floor, more }, ticket))
+    }
+
+    fn take<S: Shelf>(
+        &self,
+        slot: Slot,
+        items: &[Item],
+        origin: Origin,
+        now: Now,
+        shelf: &mut S,
+    ) -> Result<(Reply, S::Ticket), S::Error> {
+        let mut ticket = S::Ticket::default();
+        let mut taken: Vec<(&[u8], Record<'_>)> = Vec::with_capacity(items.len());
+        let mut newest: Option<Version> = None;
+        let mut below = false;
+        for item in items {
+            let record = item.record.borrow();
+            let (held, durable) = shelf.look(slot, &item.key, |held| held.map(Record::rank))?;
+            ticket = ticket.max(durable);
+            match self.admit(&record, held, origin, now) {
+                Verdict::Take => taken.push((&item.key, record)),
+                Verdict::Same => {}
+                Verdict::Newer(version) => newest = newest.max(Some(version)),
+                Verdict::BelowFloor => below = true,
+                Verdict::Refuse(refusal) => return Ok((Reply::Refused(refusal), ticket)),
+                Verdict::Conflict => return self.conflict(slot, &item.key, shelf),
+            }
+        }
+        if below {
+            return Ok((Reply::BelowFloor(self.floor), ticket));
+        }
+        // While its coordinator may stamp it again a batch is refused whole; when it will not,
+        // the keys that something newer has passed by are passed over.
+        let may_come_again = matches!(origin, Origin::Fresh { last: false, .. });
+        let reply = newest.map_or(Reply::Accepted, Reply::Newer);
+        let is_refused_whole = may_come_again && newest.is_some();
+        if !taken.is_empty() && !is_refused_whole {
+            ticket = ticket.max(shelf.put(slot, &taken)?);
+        }
+        Ok((reply, ticket))
+    }
+
+    fn conflict<S: Shelf>(
+        &self,
+        slot: Slot,
+        key: &[u8],
+        shelf: &S,
+    ) -> Result<(Reply, S::Ticket), S::Error> {
+        let (record, ticket) =
+            shelf.look(slot, key, |held| held.copied().map(OwnedRecord::from))?;
+        let reply = match record {
+            Some(record) => Reply::Conflict { record, floor: self.floor },
+            None => Reply::Refused(Refusal::Stale),
+        };
+        Ok((reply, ticket))
+    }
+}

@@ -1,0 +1,24 @@
+//! What must hold, whatever happened. One file for each promise.
+//!
+//! Holds: an oracle looks at the history that clients saw and at the stores, never at what a
+//! machine thinks.
+
+mod convergence;
+mod counters;
+mod order;
+mod values;
+
+use crate::world::World;
+
+pub use counters::Counts;
+
+/// Judges a run that is over.
+pub(crate) fn judge(world: &World) -> Result<(), String> {
+    order::judge(&world.history)?;
+    values::judge(&world.history)?;
+    convergence::judge(world)
+}
+
+pub(crate) fn count(world: &World) -> Counts {
+    counters::count(&world.history)
+}

@@ -1,0 +1,125 @@
+//! Of two quorum requests that do not overlap in time, the later one knows of the earlier: a write
+//! wins over it, a read sees it or what has won over it. And what was once seen expired is never
+//! seen live again.
+//!
+//! A key whose newest record is dead may be found without any: dead records are purged.
+//!
+//! A write whose outcome is open may be seen, overwritten and seen again; it is not counted until
+//! a read at quorum has seen it, which brings it to a quorum.
+
+use crate::client::{Entry, Kind, Told};
+use bytes::Bytes;
+use shoal_core::quorum::Level;
+use shoal_core::record::Rank;
+use shoal_core::version::Version;
+use std::collections::BTreeMap;
+
+/// What a finished request proves about its key.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    asked: u64,
+    answered: u64,
+    /// The newest version that it wrote or saw; none if it saw nothing at all.
+    version: Option<Version>,
+    wrote: bool,
+    /// Whether that record is, or may have become, one that is purged some day.
+    mortal: bool,
+}
+
+pub(crate) fn judge(history: &[Entry]) -> Result<(), String> {
+    let mut by_key: BTreeMap<&Bytes, Vec<Seen>> = BTreeMap::new();
+    for entry in history.iter().filter(|entry| entry.request.level >= Level::Quorum) {
+        let Some((answered, told)) = &entry.told else { continue };
+        let (version, wrote) = match told {
+            Told::Written { version: Some(version) } => (Some(*version), true),
+            Told::Found { rank, .. } => (rank.map(|rank| rank.version), false),
+            Told::Written { version: None } | Told::Refused | Told::Unknown => continue,
+        };
+        let mortal = is_mortal(entry);
+        let seen = Seen { asked: entry.asked, answered: *answered, version, wrote, mortal };
+        by_key.entry(&entry.request.key).or_default().push(seen);
+    }
+    for (key, mut all) in by_key {
+        let writes = history.iter().filter(|entry| entry.request.key == *key);
+        let deaths: Vec<&Entry> = writes.filter(|entry| writes_mortal(entry)).collect();
+        judge_key(key, &mut all, &deaths)?;
+    }
+    never_back_to_life(history)
+}
+
+fn judge_key(key: &Bytes, all: &mut [Seen], deaths: &[&Entry]) -> Result<(), String> {
+    let mut ended: Vec<Seen> = all.to_vec();
+    ended.sort_by_key(|seen| seen.answered);
+    all.sort_by_key(|seen| seen.asked);
+    let mut ended = ended.into_iter().peekable();
+    let mut floor: Option<Version> = None;
+    let mut is_mortal = true;
+    for seen in all.iter() {
+        while let Some(before) = ended.next_if(|before| before.answered < seen.asked) {
+            if before.version >= floor {
+                floor = before.version;
+                is_mortal = before.mortal;
+            }
+        }
+        let holds = match (seen.wrote, seen.version) {
+            (true, version) => version > floor,
+            (false, None) => floor.is_none() || is_mortal || may_have_died(deaths, seen, floor),
+            (false, version) => version >= floor,
+        };
+        if !holds {
+            return Err(format!(
+                "order: {key:?}: a {} of {:?} asked at step {} although {floor:?} was known before",
+                if seen.wrote { "write" } else { "read" },
+                seen.version,
+                seen.asked,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a write that is open, or overlaps the read, or was at a level of its own, may have
+/// put something dead over all that was known.
+fn may_have_died(deaths: &[&Entry], read: &Seen, known: Option<Version>) -> bool {
+    deaths.iter().filter(|death| death.asked < read.answered).any(|death| match &death.told {
+        Some((answered, Told::Written { version })) => *answered >= read.asked || *version > known,
+        Some((_, Told::Refused)) => false,
+        _ => true,
+    })
+}
+
+fn writes_mortal(entry: &Entry) -> bool {
+    matches!(entry.request.kind, Kind::Delete | Kind::Append | Kind::Put { ttl_ms: Some(_) })
+}
+
+/// Whether the record that a request wrote or saw is dead, or may die by itself.
+pub(super) fn is_mortal(entry: &Entry) -> bool {
+    match &entry.told {
+        Some((_, Told::Found { rank, .. })) => {
+            rank.is_none_or(|rank| rank.tombstone || rank.expires_at.is_some())
+        }
+        // What is appended to may have had an expiry.
+        _ => writes_mortal(entry),
+    }
+}
+
+/// A record that a quorum read called expired stays expired.
+fn never_back_to_life(history: &[Entry]) -> Result<(), String> {
+    let mut reads: Vec<(&Bytes, Rank, bool, u64, u64)> = Vec::new();
+    for entry in history.iter().filter(|entry| entry.request.level >= Level::Quorum) {
+        if let Some((answered, Told::Found { rank: Some(rank), value })) = &entry.told
+            && rank.expires_at.is_some()
+        {
+            reads.push((&entry.request.key, *rank, value.is_some(), entry.asked, *answered));
+        }
+    }
+    for (key, rank, live, asked, _) in &reads {
+        let dead_before = reads.iter().any(|(other, same, live, _, answered)| {
+            other == key && same == rank && !live && answered < asked
+        });
+        if *live && dead_before {
+            return Err(format!("resurrection: {key:?}: {rank:?} was expired and came back"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! Clients asking, and being told.
+
+use super::{DEADLINE_MS, Happening, Packet, World};
+use crate::client::{Deciding, Entry, Kind, Request, Told};
+use crate::node::{Done, Op, OpId, widen};
+use crate::options::Options;
+use bytes::Bytes;
+use shoal_core::quorum::{
+    Execute, Executed, Item, Level, Read, ReadOutcome, Restamp, Write, WriteOutcome,
+};
+use shoal_core::record::{OwnedBody, PLAIN};
+use shoal_core::version::Version;
+use shoal_core::{NodeId, OwnedRecord};
+use std::sync::Arc;
+
+/// How long a client waits, in milliseconds.
+const PATIENCE_MS: u64 = DEADLINE_MS + 2_000;
+/// How long it rests between two requests, at most, in milliseconds.
+const REST_MS: u64 = 30;
+
+impl World {
+    /// A client makes its next request, if there are any left.
+    pub(super) fn ask(&mut self, client: usize) {
+        if self.history.len() >= self.options.requests {
+            return;
+        }
+        let Options { keys, updates, expiries, other_levels, .. } = self.options;
+        let request = Request::random(&mut self.rng, keys, updates, expiries, other_levels);
+        self.ask_for(client, &request);
+    }
+
+    /// A client makes this request.
+    pub(crate) fn ask_for(&mut self, client: usize, request: &Request) {
+        let up: Vec<NodeId> =
+            self.nodes.iter().filter(|node| node.up).map(|node| node.id).collect();
+        let Some(coordinator) = self.rng.choice(up) else {
+            self.after(100, Happening::Ask { client });
+            return;
+        };
+        let serial = self.history.len() as u64;
+        let asked = self.steps;
+        self.history.push(Entry { request: request.clone(), coordinator, asked, told: None });
+        self.client_of.insert(serial, client);
+        self.after(PATIENCE_MS, Happening::Impatience { client, serial });
+        self.begin(coordinator, serial, request);
+    }
+
+    pub(super) fn lose_patience(&mut self, client: usize, serial: u64) {
+        if self.client_of.get(&serial) == Some(&client) {
+            let writes = self.history[index(serial)].request.writes();
+            self.tell(serial, if writes { Told::Unknown } else { Told::Refused });
+        }
+    }
+
+    /// Tells a client what came of its request, unless it was told already.
+    pub(super) fn tell(&mut self, serial: u64, told: Told) {
+        let Some(client) = self.client_of.remove(&serial) else { return };
+        self.history[index(serial)].told = Some((self.steps, told));
+        let rest_ms = self.rng.u64(0..=REST_MS);
+        self.after(rest_ms, Happening::Ask { client });
+    }
+
+    fn begin(&mut self, at: NodeId, serial: u64, request: &Request) {
+        match &request.kind {
+            Kind::Read => self.begin_read(at, serial, request),
+            Kind::Put { ttl_ms } => {
+                let value = Bytes::from(serial.to_string());
+                let body = OwnedBody::Live { kind: PLAIN, bytes: value };
+                self.begin_write(at, serial, request, body, *ttl_ms);
+            }
+            Kind::Delete => self.begin_write(at, serial, request, OwnedBody::Tombstone, None),
+            Kind::Add | Kind::Append => {
+                let deciding = Deciding { serial, kind: request.kind.clone() };
+                let node = self.node(at);
+                let suspects = &node.suspects;
+                let members = &node.replica.owners().replicas;
+                let executor = members.iter().find(|member| !suspects.contains(&member.node));
+                let executor = executor.map_or(at, |member| member.node);
+                self.send(at, executor, &Packet::Forward { serial, deciding });
+            }
+        }
+    }
+
+    fn begin_read(&mut self, at: NodeId, serial: u64, request: &Request) {
+        let node = self.node(at);
+        let owners = Arc::clone(node.replica.owners());
+        let mut out = Vec::new();
+        let started = Read::start(
+            request.key.clone(),
+            request.level,
+            owners,
+            |peer| !node.suspects.contains(&peer),
+            |peer| u32::from(peer != at),
+            &mut out,
+        );
+        match started {
+            Ok(read) => {
+                let id = self.new_op();
+                self.serial_of.insert(id, serial);
+                self.time(at, id);
+                self.carry_out(at, id, Op::Read(read), widen(out, Done::Read));
+            }
+            Err(_) => self.tell(serial, Told::Refused),
+        }
+    }
+
+    fn begin_write(
+        &mut self,
+        at: NodeId,
+        serial: u64,
+        request: &Request,
+        body: OwnedBody,
+        ttl_ms: Option<u64>,
+    ) {
+        let now = self.true_ms();
+        let node = self.node(at);
+        let physical_ms = node.physical_ms(now);
+        let Ok(stamp) = node.clock.next(physical_ms) else {
+            return self.tell(serial, Told::Refused);
+        };
+        let version = stamp.version(at);
+        let expires_at = ttl_ms.map(|ttl| physical_ms + ttl);
+        let record = OwnedRecord { version, written: version, expires_at, body };
+        let items = Arc::from([Item { key: request.key.clone(), record }]);
+        let owners = Arc::clone(node.replica.owners());
+        let mut out = Vec::new();
+        let reachable = |peer| !node.suspects.contains(&peer);
+        let level = request.level;
+        let started = Write::start(at, items, level, Restamp::Once, owners, reachable, &mut out);
+        self.note_stamp(at, version);
+        match started {
+            Ok(write) => {
+                let id = self.new_op();
+                self.serial_of.insert(id, serial);
+                self.time(at, id);
+                self.carry_out(at, id, Op::Write(write), widen(out, Done::Write));
+            }
+            Err(_) => self.tell(serial, Told::Refused),
+        }
+    }
+
+    /// A read-modify-write waits for those before it on its key.
+    pub(super) fn take_turn(&mut self, at: NodeId, serial: u64, deciding: Deciding) {
+        let key = self.history[index(serial)].request.key.clone();
+        let id = self.new_op();
+        self.serial_of.insert(id, serial);
+        self.history[index(serial)].coordinator = at;
+        let turns = self.node(at).turns.entry(key.clone()).or_default();
+        turns.push_back((id, deciding));
+        if turns.len() == 1 {
+            self.execute(at, &key);
+        }
+    }
+
+    /// Begins the first of the read-modify-writes that wait for `key`.
+    fn execute(&mut self, at: NodeId, key: &Bytes) {
+        let node = self.node(at);
+        let Some((id, deciding)) = node.turns.get(key).and_then(|turns| turns.front()).cloned()
+        else {
+            return;
+        };
+        let tried = node.tried.get(key).copied().unwrap_or(Version::ZERO);
+        let owners = Arc::clone(node.replica.owners());
+        let mut out = Vec::new();
+        let reachable = |peer| !node.suspects.contains(&peer);
+        let level = Level::Quorum;
+        let key = key.clone();
+        let started =
+            Execute::start(at, key.clone(), level, owners, deciding, tried, reachable, &mut out);
+        match started {
+            Ok(execute) => {
+                self.time(at, id);
+                let op = Op::Execute(Box::new(execute));
+                self.carry_out(at, id, op, widen(out, Done::Executed));
+            }
+            Err(_) => {
+                self.answer_for(at, id, Told::Refused);
+                self.next_turn(at, &key);
+            }
+        }
+    }
+
+    /// A request is over at its node; the next one for its key may begin.
+    pub(super) fn end_turn(&mut self, at: NodeId, id: OpId, op: &Op) {
+        let Op::Execute(execute) = op else { return };
+        let serial = self.serial_of[&id];
+        let key = self.history[index(serial)].request.key.clone();
+        self.node(at).tried.insert(key.clone(), execute.tried());
+        self.next_turn(at, &key);
+    }
+
+    fn next_turn(&mut self, at: NodeId, key: &Bytes) {
+        if let Some(turns) = self.node(at).turns.get_mut(key) {
+            turns.pop_front();
+            if turns.is_empty() {
+                self.node(at).turns.remove(key);
+            } else {
+                self.execute(at, key);
+            }
+        }
+    }
+
+    /// A machine has an answer for its client.
+    pub(super) fn finish(&mut self, at: NodeId, id: OpId, done: Done) {
+        let told = match done {
+            Done::Write(WriteOutcome::Done { version }) => Told::Written { version: Some(version) },
+            Done::Write(WriteOutcome::Unknown { .. })
+            | Done::Executed(Executed::Unknown { .. }) => Told::Unknown,
+            Done::Write(WriteOutcome::NoQuorum { .. } | WriteOutcome::Superseded { .. })
+            | Done::Executed(Executed::NoQuorum | Executed::Conflict)
+            | Done::Read(ReadOutcome::NoQuorum { .. }) => Told::Refused,
+            Done::Executed(Executed::Done { version, .. }) => Told::Written { version },
+            Done::Read(ReadOutcome::Found(found)) => {
+                let rank = found.record.as_ref().map(|record| record.borrow().rank());
+                let value = found.live().and_then(|record| match &record.body {
+                    OwnedBody::Live { bytes, .. } => Some(bytes.clone()),
+                    OwnedBody::Tombstone => None,
+                });
+                Told::Found { rank, value }
+            }
+        };
+        self.answer_for(at, id, told);
+    }
+
+    fn answer_for(&mut self, at: NodeId, id: OpId, told: Told) {
+        let serial = self.serial_of[&id];
+        if matches!(self.history[index(serial)].request.kind, Kind::Add | Kind::Append) {
+            // Its client is kept at the executor: the way back is one hop to itself.
+            self.send(at, at, &Packet::Forwarded { serial, told });
+        } else {
+            self.tell(serial, told);
+        }
+    }
+}
+
+pub(crate) fn index(serial: u64) -> usize {
+    usize::try_from(serial).expect("serials count the history's lines")
+}
