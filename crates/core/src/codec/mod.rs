@@ -1,12 +1,14 @@
-//! Bytes that outlive the process: records and maps, each with a version marker.
+//! Bytes that outlive the process or leave it: records, maps, commands and messages, each with a
+//! version marker.
 //!
-//! Holds: every older version is decoded for ever, held by fixtures under `fixtures/`. Damaged
+//! Holds: what is stored is decoded for ever, held by fixtures under `fixtures/`. Damaged
 //! bytes give a [`CodecError`], never a panic and never a wrong value.
 
 pub mod command;
 mod frame;
 mod keyspace;
 pub mod map;
+pub mod message;
 pub mod record;
 
 /// Why bytes could not be read.

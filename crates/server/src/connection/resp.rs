@@ -15,14 +15,22 @@ use shoal_storage::{Commit, Patience};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Room for a usual turn's requests, and what an idle connection keeps.
+/// Room for a usual turn's requests.
 const SMALL_BUFFER: usize = 4 << 10;
+
+/// What a connection keeps between two turns, at most: who sends values of 16 KiB reads each of
+/// them at once, not in a handful of pieces.
+const KEPT_BUFFER: usize = 32 << 10;
 
 /// Room for one read while a long request comes in.
 const LARGE_READ: usize = 256 << 10;
 
 /// A buffer that waits may have this share of its bytes to spare.
 const FIT_SHARE: usize = 16;
+
+/// But no more than this: what waits is counted with what it has to spare, and the longest reply
+/// has to fit the bound all the same.
+const FIT_MOST: usize = 1 << 20;
 
 /// How a conversation goes on, or does not.
 pub(crate) enum Talk<S> {
@@ -155,7 +163,8 @@ where
 /// leaves up to as much again.
 fn fit(output: &mut Vec<u8>) {
     let spare = output.capacity() - output.len();
-    if output.capacity() > UNCHARGED_BYTES && spare > output.len() / FIT_SHARE {
+    let may_spare = (output.len() / FIT_SHARE).min(FIT_MOST);
+    if output.capacity() > UNCHARGED_BYTES && spare > may_spare {
         output.shrink_to_fit();
     }
 }
@@ -163,7 +172,7 @@ fn fit(output: &mut Vec<u8>) {
 /// Leaves room for the next read: little where little comes, much within a long request, which
 /// has `longest` bytes at most.
 fn make_room(input: &mut Vec<u8>, longest: usize) {
-    if input.is_empty() && input.capacity() > 4 * SMALL_BUFFER {
+    if input.is_empty() && input.capacity() > KEPT_BUFFER {
         *input = Vec::with_capacity(SMALL_BUFFER);
     }
     let spare = input.capacity() - input.len();
@@ -187,6 +196,10 @@ mod tests {
         fit(&mut long);
         assert!(long.capacity() <= (2 << 20) + (2 << 20) / FIT_SHARE, "{}", long.capacity());
         assert_eq!(long.len(), 2 << 20);
+        let mut longest = Vec::with_capacity(66 << 20);
+        longest.resize(64 << 20, b'x');
+        fit(&mut longest);
+        assert!(longest.capacity() <= (64 << 20) + FIT_MOST, "{}", longest.capacity());
         let mut short: Vec<u8> = Vec::with_capacity(UNCHARGED_BYTES);
         fit(&mut short);
         assert!(short.capacity() >= UNCHARGED_BYTES, "little is not worth moving");

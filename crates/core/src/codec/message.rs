@@ -1,0 +1,277 @@
+//! The wire form of what nodes say to each other about keys.
+//!
+//! The first byte is the format, the second what the message is; then its fields in the order of
+//! their declaration. Numbers are big-endian and of fixed width; keys and values are lengths and
+//! bytes, options a byte 0 or 1 and then the value.
+//!
+//! Holds: every message has exactly one form. Keys and values that were read share the bytes they
+//! came in. Nothing is allocated from a count before that many bytes were seen to be there.
+//!
+//! Does not know: what a message is framed, checked and authenticated by.
+
+mod fields;
+mod input;
+
+use super::CodecError;
+use crate::quorum::{Answer, Ask, Base, Envelope, Header, Item, Origin, Refusal, Reply};
+use crate::repair::{Digest, HashRange, Leaf};
+use bytes::Bytes;
+use fields::Output;
+use input::Input;
+use std::sync::Arc;
+
+const FORMAT: u8 = 1;
+
+/// Appends the bytes that stand for a question.
+pub fn write_envelope(envelope: &Envelope, out: &mut Vec<u8>) {
+    let mut out = Output(out);
+    out.u8(FORMAT);
+    out.u8(match &envelope.ask {
+        Ask::Take { .. } => 1,
+        Ask::Read { .. } => 2,
+        Ask::Clock => 3,
+        Ask::Page { .. } => 4,
+        Ask::Floors => 5,
+        Ask::Digest { .. } => 6,
+        Ask::Prove { .. } => 7,
+        Ask::RaiseFloor { .. } => 8,
+        Ask::Purge { .. } => 9,
+    });
+    let Header { keyspace, slot, epoch, clock } = envelope.header;
+    out.u32(keyspace.0);
+    out.u16(slot.number());
+    out.epoch(epoch);
+    out.u64(clock.0);
+    out.u32(envelope.round);
+    match &envelope.ask {
+        Ask::Take { items, origin } => {
+            out.origin(*origin);
+            out.items(items);
+        }
+        Ask::Read { key, whole } => {
+            out.bytes(key);
+            out.bool(*whole);
+        }
+        Ask::Clock | Ask::Floors => {}
+        Ask::Page { after, limit } => {
+            out.option(after.as_ref(), |out, key| out.bytes(key));
+            out.u16(*limit);
+        }
+        Ask::Digest { range } => {
+            out.u64(range.prefix);
+            out.u8(range.bits);
+        }
+        Ask::Prove { round, dead: pairs } | Ask::Purge { round, proven: pairs } => {
+            out.u64(round.0.0);
+            out.pairs(pairs);
+        }
+        Ask::RaiseFloor { to } => out.u64(to.0.0),
+    }
+}
+
+/// Reads a question, all of `bytes`.
+///
+/// # Errors
+/// [`CodecError`] where the bytes are no message, or one of an unknown format.
+pub fn read_envelope(bytes: &Bytes) -> Result<Envelope, CodecError> {
+    let mut input = Input::open(bytes, FORMAT)?;
+    let kind = input.u8()?;
+    let header = Header {
+        keyspace: input.keyspace()?,
+        slot: input.slot()?,
+        epoch: input.epoch()?,
+        clock: input.stamp()?,
+    };
+    let round = input.u32()?;
+    let ask = match kind {
+        1 => {
+            let origin = input.origin()?;
+            Ask::Take { origin, items: input.items()? }
+        }
+        2 => Ask::Read { key: input.bytes()?, whole: input.bool()? },
+        3 => Ask::Clock,
+        4 => Ask::Page { after: input.option(Input::bytes)?, limit: input.u16()? },
+        5 => Ask::Floors,
+        6 => Ask::Digest { range: read_range(&mut input)? },
+        7 => Ask::Prove { round: input.floor()?, dead: input.pairs()?.into() },
+        8 => Ask::RaiseFloor { to: input.floor()? },
+        9 => Ask::Purge { round: input.floor()?, proven: input.pairs()?.into() },
+        _ => return Err(CodecError::Invalid("an unknown question")),
+    };
+    input.finished()?;
+    Ok(Envelope { header, round, ask })
+}
+
+fn read_range(input: &mut Input) -> Result<HashRange, CodecError> {
+    let (prefix, bits) = (input.u64()?, input.u8()?);
+    let sound =
+        bits <= 64 && bits % 4 == 0 && prefix.checked_shl(u32::from(bits)).unwrap_or(0) == 0;
+    if sound { Ok(HashRange { prefix, bits }) } else { Err(CodecError::Invalid("no hash range")) }
+}
+
+/// Appends the bytes that stand for an answer.
+pub fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
+    let mut out = Output(out);
+    out.u8(FORMAT);
+    out.u8(match &answer.reply {
+        Reply::Accepted => 1,
+        Reply::Newer(_) => 2,
+        Reply::BelowFloor(_) => 3,
+        Reply::Conflict { .. } => 4,
+        Reply::Found { .. } => 5,
+        Reply::Clock => 6,
+        Reply::Page { .. } => 7,
+        Reply::Floors { .. } => 8,
+        Reply::Digest(Digest::Keys(_)) => 9,
+        Reply::Digest(Digest::Parts(_)) => 10,
+        Reply::Proven(_) => 11,
+        Reply::Refused(_) => 12,
+    });
+    out.u32(answer.from.node.0);
+    out.u64(answer.from.incarnation.0);
+    out.epoch(answer.epoch);
+    out.u64(answer.clock.0);
+    out.u32(answer.round);
+    match &answer.reply {
+        Reply::Accepted | Reply::Clock => {}
+        Reply::Newer(version) => out.version(*version),
+        Reply::BelowFloor(floor) => out.u64(floor.0.0),
+        Reply::Conflict { record, floor } => {
+            out.record(record);
+            out.u64(floor.0.0);
+        }
+        Reply::Found { rank, record, floor } => {
+            out.option(rank.as_ref(), Output::rank);
+            out.option(record.as_ref(), Output::record);
+            out.u64(floor.0.0);
+        }
+        Reply::Page { items, floor, more } => {
+            out.items(items);
+            out.u64(floor.0.0);
+            out.bool(*more);
+        }
+        Reply::Floors { floor, purged } => {
+            out.u64(floor.0.0);
+            out.u64(purged.0.0);
+        }
+        Reply::Digest(Digest::Keys(keys)) => out.pairs(keys),
+        Reply::Digest(Digest::Parts(parts)) => {
+            for leaf in parts.iter() {
+                out.u64(leaf.count);
+                out.u128(leaf.sum);
+            }
+        }
+        Reply::Proven(covered) => {
+            out.count(covered.len());
+            for one in covered {
+                out.bool(*one);
+            }
+        }
+        Reply::Refused(refusal) => out.u8(match refusal {
+            Refusal::Stale => 1,
+            Refusal::Void => 2,
+            Refusal::NotCounting => 3,
+            Refusal::Skewed => 4,
+            Refusal::Unable => 5,
+        }),
+    }
+}
+
+/// Reads an answer, all of `bytes`.
+///
+/// # Errors
+/// [`CodecError`] where the bytes are no message, or one of an unknown format.
+pub fn read_answer(bytes: &Bytes) -> Result<Answer, CodecError> {
+    let mut input = Input::open(bytes, FORMAT)?;
+    let kind = input.u8()?;
+    let from = input.member()?;
+    let (epoch, clock, round) = (input.epoch()?, input.stamp()?, input.u32()?);
+    let reply = match kind {
+        1 => Reply::Accepted,
+        2 => Reply::Newer(input.version()?),
+        3 => Reply::BelowFloor(input.floor()?),
+        4 => Reply::Conflict { record: input.record()?, floor: input.floor()? },
+        5 => Reply::Found {
+            rank: input.option(Input::rank)?,
+            record: input.option(Input::record)?,
+            floor: input.floor()?,
+        },
+        6 => Reply::Clock,
+        7 => Reply::Page { items: input.items()?, floor: input.floor()?, more: input.bool()? },
+        8 => Reply::Floors { floor: input.floor()?, purged: input.floor()? },
+        9 => Reply::Digest(Digest::Keys(input.pairs()?)),
+        10 => Reply::Digest(Digest::Parts(read_parts(&mut input)?)),
+        11 => {
+            let count = input.count()?;
+            Reply::Proven((0..count).map(|_| input.bool()).collect::<Result<_, _>>()?)
+        }
+        12 => Reply::Refused(match input.u8()? {
+            1 => Refusal::Stale,
+            2 => Refusal::Void,
+            3 => Refusal::NotCounting,
+            4 => Refusal::Skewed,
+            5 => Refusal::Unable,
+            _ => return Err(CodecError::Invalid("an unknown refusal")),
+        }),
+        _ => return Err(CodecError::Invalid("an unknown answer")),
+    };
+    input.finished()?;
+    Ok(Answer { from, epoch, clock, round, reply })
+}
+
+fn read_parts(input: &mut Input) -> Result<Box<[Leaf; crate::repair::FANOUT]>, CodecError> {
+    let mut parts = Box::new([Leaf::default(); crate::repair::FANOUT]);
+    for leaf in parts.iter_mut() {
+        *leaf = Leaf { count: input.u64()?, sum: input.u128()? };
+    }
+    Ok(parts)
+}
+
+impl Output<'_> {
+    fn origin(&mut self, origin: Origin) {
+        match origin {
+            Origin::Fresh { base, last } => {
+                self.u8(1);
+                self.option(base, Output::version);
+                self.bool(last);
+            }
+            Origin::Update { base: Base::Nothing } => self.u8(2),
+            Origin::Update { base: Base::Record(rank) } => {
+                self.u8(3);
+                self.rank(&rank);
+            }
+            Origin::Kept { floor } => {
+                self.u8(4);
+                self.u64(floor.0.0);
+            }
+        }
+    }
+
+    fn items(&mut self, items: &[Item]) {
+        self.count(items.len());
+        for item in items {
+            self.bytes(&item.key);
+            self.record(&item.record);
+        }
+    }
+}
+
+impl Input {
+    fn origin(&mut self) -> Result<Origin, CodecError> {
+        Ok(match self.u8()? {
+            1 => Origin::Fresh { base: self.option(Self::version)?, last: self.bool()? },
+            2 => Origin::Update { base: Base::Nothing },
+            3 => Origin::Update { base: Base::Record(self.rank()?) },
+            4 => Origin::Kept { floor: self.floor()? },
+            _ => return Err(CodecError::Invalid("an unknown origin")),
+        })
+    }
+
+    fn items(&mut self) -> Result<Arc<[Item]>, CodecError> {
+        let count = self.count()?;
+        (0..count).map(|_| Ok(Item { key: self.bytes()?, record: self.record()? })).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
