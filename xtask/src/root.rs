@@ -67,8 +67,8 @@ fn walk(root: &Path, folder: &Path, into: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// What git says of the tree, contents of tracked files and names of all others: equal before and after a run
-/// that writes nothing. `None` outside a repository.
+/// What git says of the tree, contents of tracked files and names of all others: equal before and
+/// after a run that writes nothing. `None` outside a repository.
 pub(crate) fn fingerprint() -> Option<Vec<u8>> {
     let root = root();
     let ask = |arguments: &[&str]| {

@@ -1,7 +1,7 @@
 //! Why a command failed, and what its user can do about it.
 //!
-//! Holds: every failure has a stable code and a sentence, which says what to do or has a hint. The process
-//! ends with status 2 for any of them.
+//! Holds: every failure has a stable code and a sentence, which says what to do or has a hint. The
+//! process ends with status 2 for any of them.
 //! Does not know: how it is printed (see `output`).
 
 use clap::error::ErrorKind;

@@ -58,7 +58,7 @@ metrics! {
     gauge "shoal_uptime_seconds" "Seconds since the start." |s| s.status.uptime_seconds;
     gauge "shoal_map_version" "The index of the cluster map's version." |s| s.status.map.index;
     gauge "shoal_ready" "1 while the node takes reads and writes, as `/_ready` tells, else 0." |s| u64::from(!s.stopping && !s.refusing_writes);
-    gauge "shoal_refusing_writes" "1 while a full or failed disk or memory refuses writes, or a half replaced map changes of the catalogue." |s| u64::from(s.refusing_writes);
+    gauge "shoal_refusing_writes" "1 while a full or failed disk refuses writes, or a half replaced map changes of the catalogue." |s| u64::from(s.refusing_writes);
     gauge "shoal_connections" "Connections." |s| s.connections;
     counter "shoal_connections_accepted" "Connections accepted." |s| s.accepted;
     counter "shoal_connections_refused" "Connections refused because there were too many." |s| s.refused_connections;

@@ -2,8 +2,9 @@
 //!
 //! Holds: an entity tag is the record's version between quotes; where the write came with an event
 //! time, which another may share, the clock's stamp of the write follows after a dot. So it is
-//! strong: equal tags mean equal bytes. Every tag has one spelling. A tag that is none of ours matches nothing. Follows RFC 9110, section 13.1, with
-//! one difference: a weak tag in `If-Match`, which can never match, is refused by name.
+//! strong: equal tags mean equal bytes. Every tag has one spelling. A tag that is none of ours
+//! matches nothing. Follows RFC 9110, section 13.1, with one difference: a weak tag in `If-Match`,
+//! which can never match, is refused by name.
 
 use hyper::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use shoal_core::update::{Tag, When};

@@ -220,7 +220,7 @@ routes! {
         "The table of errors.";
     GET "/_health" Health None [] &[(200, "The process is alive and a restart would not help."), (503, "The storage has stopped: `error` says why.")],
         "Whether the node should be left running: 503 if only a restart helps.";
-    GET "/_ready" Ready None [] &[(200, "Requests are welcome."), (503, "Requests had better go elsewhere: `status` is `stopping` or `refusing_writes`; `error` has the code of the refusal, `disk_full`, `memory_full`, `storage_stopped` or `map_in_doubt`.")],
+    GET "/_ready" Ready None [] &[(200, "Requests are welcome."), (503, "Requests had better go elsewhere: `status` is `stopping` or `refusing_writes`; `error` has the code of the refusal, `disk_full`, `storage_stopped` or `map_in_doubt`.")],
         "Whether requests should be sent here: 503 while the node is stopping, or refuses writes because its disk is full or its storage has stopped.";
     GET "/metrics" Metrics None [] &[(200, "Metrics in the text format of Prometheus.")],
         "Figures for Prometheus.";

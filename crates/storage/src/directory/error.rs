@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a data directory is refused. Nothing in it was changed.
+/// Why a data directory is refused. Nothing in it was changed, but that the start may be counted.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// There is something else under this name.

@@ -5,7 +5,8 @@
 //! which is rare, so a write pays for no order.
 //!
 //! Holds: a shard owns 256 neighbouring slots of every space. Keys are in their stored form. The
-//! due set holds exactly the entries whose value is due some time. `bytes` counts what an entry costs, not what it carries.
+//! due set holds every entry whose value is due some time, and what the stored due index was found
+//! to lack. `bytes` counts what an entry costs, not what it carries.
 
 use super::hash::hash_of;
 use super::keys;
@@ -235,7 +236,12 @@ impl Buffer {
         Ok(())
     }
 
-    /// The due set, taken out as a whole.
+    /// Adds what the stored due index lacks, so that the checkpoint of this generation puts it in.
+    pub(crate) fn add_due(&self, entry: Box<[u8]>) {
+        self.due.lock().insert(entry);
+    }
+
+    /// A copy of the due set.
     pub(crate) fn due_entries(&self) -> Vec<Box<[u8]>> {
         self.due.lock().iter().cloned().collect()
     }

@@ -3,13 +3,15 @@
 //! Entries stand in the sorted store for values that are there, and in the buffer's due sets for
 //! values that are not there yet. The checkpoint that replaces or removes a value takes its entry
 //! out. What that misses, as where the value could not be read, is found out of date when its time
-//! has come, and goes with the next checkpoint.
+//! has come, and goes with the next checkpoint. Where it is the policy that has changed since, the
+//! value gets an entry for its new time instead.
 //!
 //! Holds: one pass offers an entry once; the next pass begins only after a call that found
 //! nothing more. An entry whose value can not be read holds up none behind it.
 
 use super::core::Core;
 use super::keys;
+use super::shard::NEVER;
 use crate::engine::{Address, EngineError};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -112,13 +114,24 @@ impl Core {
     ) -> Result<(), EngineError> {
         let parsed =
             keys::decode_due(entry).and_then(|(due, key)| Some((due, key, keys::decode(key)?)));
+        let mut instead = None;
         if let Some((due, key, at)) = parsed
             && self.spaces.has(at.space)
             && let Some(value) = self.newest(at.slot, key)?
-            && self.policy.due(at.space, &value) == Some(due)
         {
-            visit(at, &value);
-            return Ok(());
+            let now_due = self.policy.due(at.space, &value);
+            if now_due == Some(due) {
+                visit(at, &value);
+                return Ok(());
+            }
+            // It has an entry of its own if it came later than this one, and none if it is the
+            // policy that came later. To add it again does no harm.
+            instead = now_due.filter(|due| *due != NEVER).map(|due| keys::due(due, key));
+        }
+        // Both go with the same generation, so that no crash leaves the one without the other.
+        let _gate = self.gate.read();
+        if let Some(instead) = instead {
+            self.generations.load().active.add_due(instead);
         }
         self.stale.lock().fresh.insert(entry.into());
         Ok(())

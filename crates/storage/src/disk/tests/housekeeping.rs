@@ -6,6 +6,7 @@ use crate::disk::keys;
 use crate::engine::{Address, Engine, EngineError, Upkeep};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// All of the due index in the store.
 fn index(rig: &Rig) -> usize {
@@ -78,6 +79,26 @@ fn what_is_due_is_offered_from_buffer_and_store_and_its_entries_go() {
     assert_eq!(rig.due(u64::MAX - 1).len(), 49);
     rig.engine().core().checkpoint().unwrap();
     assert_eq!(index(&rig), 49);
+}
+
+/// The first event time of a keyspace makes what expires stay longer, also what is stored already.
+#[test]
+fn what_the_policy_makes_due_later_is_offered_later() {
+    let policy = Arc::new(TestPolicy::default());
+    let mut rig = Rig::with_policy(small(), Arc::clone(&policy) as _);
+    rig.open_space(1);
+    rig.put(1, 0, b"stored", &due_at(1_000), 1);
+    rig.engine().core().checkpoint().unwrap();
+    rig.put(1, 0, b"buffered", &due_at(1_000), 1);
+    policy.later_ms.store(500, Ordering::Relaxed);
+    for _ in 0..3 {
+        assert_eq!(rig.due(1_499), []);
+        rig.engine().core().checkpoint().unwrap();
+    }
+    assert_eq!(index(&rig), 2);
+    rig.restart();
+    assert_eq!(rig.due(1_499), []);
+    assert_eq!(rig.due(1_500).len(), 2);
 }
 
 #[test]

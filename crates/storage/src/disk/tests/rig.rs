@@ -25,6 +25,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct TestPolicy {
     pub(super) dead: Mutex<BTreeSet<u32>>,
+    /// How much later than they say they are due, in milliseconds.
+    pub(super) later_ms: AtomicU64,
 }
 
 impl Policy for TestPolicy {
@@ -34,7 +36,7 @@ impl Policy for TestPolicy {
 
     fn due(&self, _: u32, value: &[u8]) -> Option<u64> {
         let (time, _) = value.strip_prefix(b"@")?.split_first_chunk()?;
-        Some(u64::from_be_bytes(*time))
+        Some(u64::from_be_bytes(*time) + self.later_ms.load(Ordering::Relaxed))
     }
 }
 
