@@ -86,7 +86,9 @@ fn decode(address: &Address, status: u16, body: &[u8]) -> Result<Value, Failure>
         None if status == 507 => failure.hint("free disk space or memory; then it goes on"),
         None if is("retry_helps") => failure.hint("try again in a moment"),
         None if status == 404 || status == 409 => failure.hint("see `shoal keyspace list`"),
-        None if status == 400 => failure.hint("see `shoal keyspace --help`, also after a command"),
+        None if status == 400 => {
+            failure.hint("see `shoal keyspace --help` and `shoal keyspace COMMAND --help`")
+        }
         None => failure.hint("the node's log may say more"),
     })
 }
