@@ -2,7 +2,7 @@
 //! simulator finds them.
 //!
 //! Holds: without the cargo feature `planted-bugs` nothing can be planted, and what asks is
-//! answered by a constant `false`. With it, [`plant`] chooses one for the calling thread.
+//! answered by a constant `false`. With it, `plant` chooses one for the calling thread.
 
 /// A rule left out, or turned round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

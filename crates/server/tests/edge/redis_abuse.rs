@@ -87,9 +87,14 @@ fn a_flood_of_connections_stops_at_the_limit() {
     while host.running.shared().registry.count() > 0 {
         std::thread::yield_now();
     }
-    let mut after = host.connect();
-    after.send(&command(&[b"PING"]));
-    assert_eq!(after.line(), "+PONG");
+    // Those that were not accepted before they were dropped still have to come and go.
+    let served = (0..10_000).any(|_| {
+        std::thread::yield_now();
+        let mut after = host.connect();
+        after.try_send(&command(&[b"PING"])).is_ok()
+            && after.try_line().is_ok_and(|line| line == "+PONG")
+    });
+    assert!(served, "there is room again");
 }
 
 /// Silent connections are welcome until it is crowded; then they make room.

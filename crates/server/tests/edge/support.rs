@@ -137,9 +137,14 @@ impl Connection {
 
     /// One line, without its end.
     pub(crate) fn line(&mut self) -> String {
+        self.try_line().expect("a line")
+    }
+
+    /// As [`Connection::line`], where the server may have closed already.
+    pub(crate) fn try_line(&mut self) -> std::io::Result<String> {
         let mut line = String::new();
-        self.stream.read_line(&mut line).expect("a line");
-        line.trim_end().to_owned()
+        self.stream.read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
     }
 
     pub(crate) fn ask(
