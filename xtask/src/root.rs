@@ -80,8 +80,10 @@ pub(crate) fn fingerprint() -> Option<Vec<u8>> {
             .ok()?;
         output.status.success().then_some(output.stdout)
     };
-    // Ignored files as well: a node that a test let write into the tree is not seen otherwise.
-    let mut all = ask(&["status", "--porcelain=v1", "--untracked-files=all", "--ignored"])?;
+    let mut all = ask(&["status", "--porcelain=v1", "--untracked-files=all"])?;
+    // Ignored files as well, or a node that a test let write into the tree is not seen. Not with
+    // the line above: together they would name every file below `target`.
+    all.extend(ask(&["status", "--porcelain=v1", "--untracked-files=normal", "--ignored"])?);
     all.extend(ask(&["diff", "HEAD"]).unwrap_or_default());
     Some(all)
 }
