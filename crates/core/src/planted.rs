@@ -31,6 +31,8 @@ pub enum Bug {
     NoBaseCheck,
     /// A read-modify-write applies its update again over its own attempt.
     OwnAttemptTwice,
+    /// A hint goes once its target has answered, whatever it said.
+    HintDroppedOnRefusal,
     /// A copied record replaces whatever is there.
     CopyReplaces,
     /// A change of owners is finished without proof.
@@ -53,7 +55,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug there is.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::EpochNotCompared,
         Self::AnswerBeforeDurable,
         Self::LostStateCounts,
@@ -66,6 +68,7 @@ impl Bug {
         Self::ExpiryByOwnClock,
         Self::NoBaseCheck,
         Self::OwnAttemptTwice,
+        Self::HintDroppedOnRefusal,
         Self::CopyReplaces,
         Self::CutOverWithoutProof,
         Self::TombstonesNotDigested,

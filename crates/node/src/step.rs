@@ -42,6 +42,8 @@ pub(crate) enum Carried {
 pub(crate) struct Plan<'u> {
     /// What to store; `None` where nothing changes.
     pub(crate) next: Option<Next<'u>>,
+    /// The key came and went in one: nothing is stored, but whoever watches it hears of it.
+    pub(crate) fleeting: bool,
     /// What the change adds to the slot's tally.
     pub(crate) tally: Tally,
 }
@@ -122,11 +124,10 @@ impl<'a> Step<'a> {
             Turn::Cold => return Err(Halt::Cold),
         }
         let plan = decision.plan.expect("an update that is taken was decided")?;
-        if plan.next.is_none() {
-            return Ok(Carried::Nothing);
+        if plan.next.is_some() || plan.fleeting {
+            lane.touch(key);
         }
-        lane.touch(key);
-        Ok(Carried::Out)
+        Ok(if plan.next.is_some() { Carried::Out } else { Carried::Nothing })
     }
 
     /// Plans `update` over what is `stored`, and answers into `sink`.
@@ -153,7 +154,7 @@ impl<'a> Step<'a> {
         let Some(put) = put else {
             let version = seen.map(|record| record.version);
             sink.answer(Given::Updated(Updated { outcome, before: seen, version }));
-            return Ok(Plan { next: None, tally: Tally::default() });
+            return Ok(Plan { next: None, fleeting: false, tally: Tally::default() });
         };
         let mut next = self.stamp(before.as_ref(), put)?;
         if let (Some(record), Some(before)) = (next.record(), before.as_ref())
@@ -171,8 +172,8 @@ impl<'a> Step<'a> {
         let version = if dead { None } else { Some(next.version) };
         sink.answer(Given::Updated(Updated { outcome, before: seen, version }));
         // Removing what is not there would only grow the log.
-        let idle = next.put.is_none() && stored.is_none();
-        Ok(Plan { next: if idle { None } else { Some(next) }, tally })
+        let fleeting = next.put.is_none() && stored.is_none();
+        Ok(Plan { next: if fleeting { None } else { Some(next) }, fleeting, tally })
     }
 
     fn put_of<'u>(

@@ -235,7 +235,14 @@ impl<'n> Access<'n> {
             self.commit = self.commit.join(commit);
             planned.expect("a read that is given calls its visitor")?
         };
-        let Some(next) = plan.next else { return Ok(()) };
+        let Some(next) = plan.next else {
+            if plan.fleeting
+                && let Some(held) = staged.lane(keyspace.space(), keyspace.partition_of(slot))
+            {
+                held.guard.touch(key);
+            }
+            return Ok(());
+        };
         let record = next.record();
         let stored = record.map(|record| {
             let header = head(keyspace.form, key, &record);

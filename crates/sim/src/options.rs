@@ -36,6 +36,9 @@ pub struct Options {
     pub faults: Faults,
     /// Whether the copies are in memory only: a restart loses them.
     pub memory: bool,
+    /// Whether replicas compare what they hold. Without it, hints alone must even out what was
+    /// not taken in time.
+    pub syncs: bool,
     /// How old a dead record is before it may be purged, in milliseconds.
     pub purge_delay_ms: u64,
     /// How much of the work are read-modify-writes.
@@ -61,6 +64,18 @@ pub struct Faults {
     pub fences: bool,
     /// The map changes the partition's owners.
     pub moves: bool,
+}
+
+impl Faults {
+    /// Nothing goes wrong but what the network does.
+    const NONE: Self = Self {
+        crashes: false,
+        spite: false,
+        cuts: false,
+        clock_steps: false,
+        fences: false,
+        moves: false,
+    };
 }
 
 impl Options {
@@ -96,6 +111,7 @@ impl Options {
                 moves: rng.f64() < 0.5,
             },
             memory: rng.f64() < 0.25,
+            syncs: true,
             purge_delay_ms: *rng.choice([200, 2_000, 600_000].iter()).expect("not empty"),
             updates: some(&mut rng, 0.5, 0.6),
             expiries: some(&mut rng, 0.4, 0.5),
@@ -122,14 +138,7 @@ impl Options {
         options.updates = 0.0;
         options.memory = false;
         options.fault_every_ms = 0;
-        options.faults = Faults {
-            crashes: true,
-            spite: true,
-            cuts: true,
-            clock_steps: false,
-            fences: false,
-            moves: false,
-        };
+        options.faults = Faults { crashes: true, spite: true, cuts: true, ..Faults::NONE };
         options
     }
 
@@ -151,14 +160,23 @@ impl Options {
         options.other_levels = 0.0;
         options.memory = false;
         options.fault_every_ms = 3_000;
-        options.faults = Faults {
-            crashes: true,
-            spite: false,
-            cuts: true,
-            clock_steps: false,
-            fences: false,
-            moves: false,
-        };
+        options.faults = Faults { crashes: true, cuts: true, ..Faults::NONE };
+        options
+    }
+
+    /// Messages are lost, nobody crashes and nobody compares: what an owner did not take in time
+    /// comes to it by hints, or never.
+    #[must_use]
+    pub fn hinting(seed: u64, requests: usize) -> Self {
+        let mut options = Self::from_seed(seed, requests);
+        options.replicas = 3;
+        options.loss = 0.2;
+        options.memory = false;
+        options.syncs = false;
+        options.other_levels = 0.0;
+        options.purge_delay_ms = 600_000;
+        options.fault_every_ms = 1_000;
+        options.faults = Faults { cuts: true, fences: true, ..Faults::NONE };
         options
     }
 }

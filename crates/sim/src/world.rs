@@ -286,12 +286,12 @@ impl World {
 
     fn hint_event(&mut self, at: NodeId, delivery: &shoal_core::repair::Delivery, event: &Event) {
         let Event::Answered(answer) = event else { return };
-        if answer.reply == Reply::Refused(Refusal::Stale) {
-            return self.pull_map(at);
-        }
         let node = self.node(at);
         let owners = Arc::clone(node.replica.owners());
         node.hints.answered(delivery, answer.from, &answer.reply, &owners);
+        if answer.reply == Reply::Refused(Refusal::Stale) {
+            self.pull_map(at);
+        }
     }
 
     pub(crate) fn carry_out(&mut self, at: NodeId, id: OpId, op: Op, effects: Vec<Effect<Done>>) {
@@ -380,7 +380,7 @@ impl World {
 fn items_of(op: &Op) -> Vec<Item> {
     match op {
         Op::Write(write) => write.items().to_vec(),
-        Op::Execute(execute) => execute.attempt().into_iter().collect(),
+        Op::Execute(execute) => execute.kept().cloned().into_iter().collect(),
         Op::Read(_) | Op::Hint(_) => Vec::new(),
     }
 }

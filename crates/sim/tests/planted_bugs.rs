@@ -11,7 +11,8 @@ fn found_by() -> Option<String> {
     let ordinary = (1..=SEEDS).map(|seed| Options::from_seed(seed, 1_000));
     let spiteful = (1..=SEEDS).map(|seed| Options::spiteful(seed, 1_000));
     let mortal = (1..=SEEDS).map(|seed| Options::mortal(seed, 1_000));
-    ordinary.chain(mortal).chain(spiteful).find_map(|options| {
+    let hinting = (1..=SEEDS).map(|seed| Options::hinting(seed, 1_000));
+    ordinary.chain(mortal).chain(hinting).chain(spiteful).find_map(|options| {
         let seed = options.seed;
         run(options).err().map(|failure| format!("seed {seed}: {}", failure.what))
     })

@@ -58,6 +58,7 @@ fn run_all(seeds: std::ops::Range<u64>) -> (BTreeMap<&'static str, u64>, u64, u6
             scope.spawn(move || {
                 seeds
                     .map(|seed| match seed % 10 {
+                        7 => Options::hinting(seed, 1_000),
                         8 => Options::mortal(seed, 1_000),
                         9 => Options::spiteful(seed, 1_000),
                         _ => Options::from_seed(seed, 1_000),

@@ -149,7 +149,10 @@ fn try_one(shim: &Shim, place: &Path, begun: &Begun, failing: (u64, i32)) -> Res
     let met = match shim.fail(plain.clone(), &data, failing, &note).start() {
         Err(refused) => {
             if refused.log.contains("panicked at") || !is_named(&refused.log) {
-                return Err(format!("the refusal does not say why:\n{}", refused.log));
+                return Err(format!(
+                    "the refusal ({}) does not say why:\n{}",
+                    refused.status, refused.log
+                ));
             }
             "the start was refused"
         }

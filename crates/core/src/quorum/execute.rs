@@ -42,6 +42,9 @@ pub struct Execute<D: Decide> {
     state: State,
     /// Whether any replica took any attempt, or may have.
     taken: bool,
+    /// The newest attempt that the own copy took. Only such a one may become a hint: nothing else
+    /// has proven what it was computed from.
+    kept: Option<Item>,
 }
 
 #[derive(Debug)]
@@ -102,6 +105,7 @@ impl<D: Decide> Execute<D> {
             answers: Answers::new(),
             state: State::Reading(read),
             taken: false,
+            kept: None,
         };
         execute.pass_on(inner, out);
         Ok(execute)
@@ -153,9 +157,14 @@ impl<D: Decide> Execute<D> {
         self.attempts.tried()
     }
 
-    /// The key and the record last tried, for hints.
+    /// The key and the record that hints are to carry.
     #[must_use]
-    pub fn attempt(&self) -> Option<Item> {
+    pub const fn kept(&self) -> Option<&Item> {
+        self.kept.as_ref()
+    }
+
+    /// The key and the record last tried.
+    pub(super) fn attempt(&self) -> Option<Item> {
         let attempt = self.attempts.last()?;
         Some(Item { key: self.key.clone(), record: attempt.record.clone() })
     }
@@ -265,6 +274,7 @@ impl<D: Decide> Execute<D> {
         match self.state {
             State::Own(base) => match self.answers.of_node(self.me) {
                 Some(Said::Accepted) => {
+                    self.kept = self.attempt();
                     self.state = State::Others;
                     for to in self.owners.nodes().filter(|node| *node != self.me) {
                         self.send(to, base, out);
@@ -350,21 +360,19 @@ impl<D: Decide> Execute<D> {
 
     fn answer(&mut self, outcome: Executed<D::Answer>, out: &mut Effects<D::Answer>) {
         let wrote = matches!(outcome, Executed::Done { version: Some(_), .. });
-        self.state = if wrote { State::Answered } else { State::Over };
         out.push(Effect::Done(outcome));
+        if wrote {
+            self.state = State::Answered;
+        } else {
+            self.leave_to_hints(out);
+        }
     }
 
     fn end(&mut self, out: &mut Effects<D::Answer>) {
         match self.state {
             State::Over => {}
             State::Answered => self.leave_to_hints(out),
-            State::Others => {
-                // The own copy took it, so the others are to have it.
-                let outcome = self.unfinished(Executed::NoQuorum);
-                out.push(Effect::Done(outcome));
-                self.leave_to_hints(out);
-            }
-            State::Reading(_) | State::Own(_) | State::Mapless => {
+            State::Reading(_) | State::Own(_) | State::Others | State::Mapless => {
                 let outcome = self.unfinished(Executed::NoQuorum);
                 self.answer(outcome, out);
             }
@@ -372,8 +380,14 @@ impl<D: Decide> Execute<D> {
     }
 
     fn leave_to_hints(&mut self, out: &mut Effects<D::Answer>) {
+        let this_round = matches!(self.state, State::Others | State::Answered);
         self.state = State::Over;
-        let has = |node| self.answers.of_node(node) == Some(&Said::Accepted);
+        if self.kept.is_none() {
+            return;
+        }
+        let has = |node| {
+            node == self.me || this_round && self.answers.of_node(node) == Some(&Said::Accepted)
+        };
         let lacking = self.owners.nodes().filter(|node| !has(*node));
         out.extend(lacking.map(|to| Effect::Hint { to }));
     }

@@ -8,6 +8,7 @@
 //! Does not know: when to deliver, how fast, and how hints are kept through a restart.
 
 use crate::ids::NodeId;
+use crate::planted::{Bug, planted};
 use crate::probe::probe;
 use crate::quorum::{Ask, Item, Member, Origin, Owners, Reply};
 use crate::record::{OwnedRecord, Rank};
@@ -111,6 +112,10 @@ impl Hints {
                 hint.taken.insert(from);
             }
             Reply::BelowFloor(_) => probe("hint: dropped below a floor"),
+            _ if planted(Bug::HintDroppedOnRefusal) => {
+                self.kept.remove(&place);
+                return true;
+            }
             _ => return false,
         }
         let below = matches!(reply, Reply::BelowFloor(_));

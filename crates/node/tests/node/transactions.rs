@@ -117,6 +117,11 @@ fn watch_notices_every_change() {
         bench.advance(2);
         assert!(!unchanged(&watched), "it came and expired");
         let watched = absent();
+        let update =
+            Update::Set { value: b"x", expiry: SetExpiry::At(bench.now()), when: When::Always };
+        bench.access().update(&DB, b"{t}absent", &update, |_| ()).expect("it writes");
+        assert!(!unchanged(&watched), "it came and was past at once");
+        let watched = absent();
         bench.node.flush_databases().expect("it flushes");
         assert!(unchanged(&watched), "a flush does not touch what is not there");
         set(&mut bench.access(), &DB, b"{t}absent", b"x");

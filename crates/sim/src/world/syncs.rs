@@ -21,7 +21,7 @@ impl World {
         let owners = Arc::clone(node.replica.owners());
         let others: Vec<NodeId> = owners.nodes().filter(|peer| *peer != at).collect();
         let often = if self.is_calm { 1 } else { 8 };
-        if !self.node(at).replica.takes() || self.rng.u32(0..often) != 0 {
+        if !self.options.syncs || !self.node(at).replica.takes() || self.rng.u32(0..often) != 0 {
             return;
         }
         let Some(peer) = self.rng.choice(others) else { return };

@@ -16,8 +16,9 @@ use fastrand::Rng;
 pub(crate) enum Step {
     /// A command over the connection of this number.
     Command(usize, Words),
-    /// Time passes, in milliseconds.
-    Wait(u64),
+    /// A command that sets a key for a few milliseconds, run at once, and time enough for the
+    /// key to be gone from both servers.
+    Fleeting(usize, Words),
 }
 
 /// Every command that is compared.
@@ -124,8 +125,7 @@ pub(crate) fn sequence(rng: &mut Rng, length: usize) -> Vec<Step> {
                 let (key, value) = (argument("k", rng), argument("v", rng));
                 let short = rng.u8(1..8).to_string().into_bytes();
                 let words = vec![b"SET".to_vec(), key, value, b"PX".to_vec(), short];
-                steps.push(Step::Command(connection, words));
-                steps.push(Step::Wait(15));
+                steps.push(Step::Fleeting(connection, words));
             }
             _ => {
                 let row = TABLE[rng.usize(..TABLE.len())];

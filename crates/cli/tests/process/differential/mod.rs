@@ -22,6 +22,8 @@ use std::time::Duration;
 
 const CONNECTIONS: usize = 2;
 const STEPS: usize = 150;
+/// Longer than any fleeting key lives.
+const FLEETING: Duration = Duration::from_millis(15);
 /// How often a failing sequence is tried with something left out.
 const SHRINK_TRIALS: usize = 400;
 
@@ -95,15 +97,17 @@ fn run(pair: &Pair, steps: &[Step]) -> Option<Difference> {
     let mut queues: Vec<Vec<Words>> = vec![Vec::new(); CONNECTIONS];
     let mut expired = 0;
     for (at, step) in steps.iter().enumerate() {
-        let (connection, words) = match step {
-            Step::Wait(time_ms) => {
-                // Until what was to expire has expired, by the servers' clocks.
-                std::thread::sleep(Duration::from_millis(*time_ms));
-                expired += 1;
-                continue;
-            }
-            Step::Command(connection, words) => (*connection, words),
+        let (connection, words, fleeting) = match step {
+            Step::Command(connection, words) => (*connection, words, false),
+            Step::Fleeting(connection, words) => (*connection, words, true),
         };
+        if fleeting {
+            // Queued, it would run later, with no time after it.
+            for client in [&mut shoal[connection], &mut redis[connection]] {
+                let _refused_outside_a_transaction = client.line("DISCARD");
+            }
+            queues[connection].clear();
+        }
         // What is set with a time that has passed is gone at once here; Redis counts it as a key
         // until it looks at it again.
         let past = |word: &Vec<u8>| {
@@ -124,6 +128,11 @@ fn run(pair: &Pair, steps: &[Step]) -> Option<Difference> {
             return Some(Difference { at, shoal: ours, redis: theirs });
         }
         keep_queue(&mut queues[connection], words, theirs.as_ref().ok());
+        if fleeting {
+            // Until the key has expired, by the servers' clocks.
+            std::thread::sleep(FLEETING);
+            expired += 1;
+        }
     }
     None
 }
@@ -169,13 +178,12 @@ fn shrink(pair: &Pair, mut steps: Vec<Step>, mut found: Difference) -> (Vec<Step
 fn tell(steps: &[Step], difference: &Difference) -> String {
     let mut text = String::new();
     for step in steps {
-        text.push_str(&match step {
-            Step::Wait(time_ms) => format!("  wait {time_ms} ms\n"),
-            Step::Command(connection, words) => {
-                let words: Vec<String> = words.iter().map(|word| shown(word)).collect();
-                format!("  {connection}: {}\n", words.join(" "))
-            }
-        });
+        let (connection, words, after) = match step {
+            Step::Command(connection, words) => (connection, words, ""),
+            Step::Fleeting(connection, words) => (connection, words, ", and time for it to pass"),
+        };
+        let words: Vec<String> = words.iter().map(|word| shown(word)).collect();
+        text.push_str(&format!("  {connection}: {}{after}\n", words.join(" ")));
     }
     format!("{text}Shoal: {:?}\nRedis: {:?}", difference.shoal, difference.redis)
 }

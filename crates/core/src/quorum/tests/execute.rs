@@ -118,7 +118,7 @@ fn the_own_copy_is_first_then_the_others_and_the_level_answers() {
     assert_eq!(scene.on(Event::Failed(node(2))), [hint(2)]);
     assert!(scene.execute.is_over());
     assert_eq!(scene.execute.tried(), version(100, 1, 1));
-    assert_eq!(scene.execute.attempt(), Some(item("k", &eight())));
+    assert_eq!(scene.execute.kept(), Some(&item("k", &eight())));
 }
 
 #[test]
@@ -198,10 +198,23 @@ fn a_conflict_after_anything_was_taken_is_unknown() {
             assert_eq!(scene.hears(3, round + 1, conflict(&between())), reading(round + 2));
         } else {
             let after = scene.hears(1, round + 1, conflict(&between()));
-            let last = [unknown(version(100, 7, 1))];
+            // What the own copy took may have happened, so the others are to have it.
+            let last = [unknown(version(100, 7, 1)), hint(2), hint(3)];
             assert_eq!(after, if attempt < 3 { reading(round + 2).to_vec() } else { last.into() });
         }
     }
+    // Not the last attempt, which the own copy refused.
+    assert_eq!(scene.execute.kept(), Some(&item("k", &live(version(100, 3, 1), "8"))));
+}
+
+#[test]
+fn what_the_own_copy_took_is_left_to_hints_when_a_later_read_fails() {
+    let mut scene = Scene::sent();
+    assert_eq!(scene.hears(2, 2, conflict(&between())), []);
+    assert_eq!(scene.on(Event::Failed(node(3))), reading(3));
+    let last = scene.on(Event::Deadline);
+    assert_eq!(last, [unknown(version(100, 1, 1)), hint(2), hint(3)]);
+    assert_eq!(scene.execute.kept(), Some(&item("k", &eight())));
 }
 
 #[test]
@@ -217,7 +230,7 @@ fn a_copy_of_its_own_that_fails_may_have_taken_it() {
         }
     }
     assert!(scene.execute.is_over());
-    assert_ne!(scene.execute.attempt(), None);
+    assert_eq!(scene.execute.kept(), None, "what is not known to be proven is no hint");
     // So what would have been a conflict is not known to be one.
     let mut again = Scene::new(Version::ZERO);
     again.reads(1, Some(&seven()), Floor::ZERO);
