@@ -4,7 +4,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use shoal_core::codec::record::{Form, decode, head};
-use shoal_core::map::{Command, EngineKind, KeyspaceSpec};
+use shoal_core::map::{Command, EngineKind, KeyspaceSpec, Profile};
 use shoal_core::update::{Update, apply};
 use shoal_core::{ClusterId, ClusterMap, NodeId, Record, Slot, Version, codec, float, glob, merge};
 use std::hint::black_box;
@@ -60,6 +60,7 @@ fn maps(c: &mut Criterion) {
         token: 1,
         hash_seed: 1,
         default: KeyspaceSpec::new(EngineKind::Disk),
+        profile: Profile::default(),
     };
     let mut map = ClusterMap::default().apply(&found).expect("the first command");
     for number in 1..16 {

@@ -1,14 +1,22 @@
 //! How a keyspace and its parts are written, in maps and in commands alike.
+//!
+//! Format 1 is that of releases in which a cluster had one node. A replica was its node alone
+//! there; its life is taken to be as old as the partition's epoch.
 
 use super::CodecError;
 use super::frame::{Reader, Writer};
-use crate::ids::{Incarnation, MapVersion, NodeId};
+use crate::ids::{Incarnation, MapVersion};
 use crate::map::{
     Durability, EngineKind, Eviction, Keyspace, KeyspaceOptions, KeyspaceSpec, MAX_PARTITIONS,
-    Partition,
+    MAX_PLACES, Partition,
 };
+use crate::placement::{Replication, Strategy};
+use crate::quorum::Level;
 use crate::slot::Partitioning;
+use owners::{read_partition, read_partition_1, write_partition};
 use std::num::NonZeroU64;
+
+pub(super) mod owners;
 
 pub(super) fn write_version(out: &mut Writer, version: MapVersion) {
     out.u32(version.generation);
@@ -25,23 +33,46 @@ pub(super) fn write_keyspace(out: &mut Writer, keyspace: &Keyspace) {
     write_spec(out, &keyspace.spec());
     out.bool(keyspace.accepts_event_time);
     out.option(keyspace.database, Writer::u16);
+    out.u64(keyspace.salt);
     write_version(out, keyspace.epoch);
     write_partitions(out, &keyspace.partitions);
 }
 
-/// Reads a keyspace whose partitions, with the `taken` ones of those before it, stay within what
-/// a map may have.
-pub(super) fn read_keyspace(input: &mut Reader<'_>, taken: usize) -> Result<Keyspace, CodecError> {
+/// What the keyspaces of one map may still have of that of which a map has only so much.
+pub(super) struct Room {
+    partitions: usize,
+    places: usize,
+}
+
+impl Room {
+    /// The room of an empty map.
+    pub(super) const fn new() -> Self {
+        Self { partitions: MAX_PARTITIONS, places: MAX_PLACES }
+    }
+
+    fn take(&mut self, partitions: usize, places: usize) -> Result<(), CodecError> {
+        const FULL: CodecError = CodecError::Invalid("too many partitions or replicas");
+        self.partitions = self.partitions.checked_sub(partitions).ok_or(FULL)?;
+        self.places = self.places.checked_sub(places).ok_or(FULL)?;
+        Ok(())
+    }
+}
+
+/// Reads a keyspace that takes its share of `room`.
+pub(super) fn read_keyspace(
+    input: &mut Reader<'_>,
+    format: u8,
+    room: &mut Room,
+) -> Result<Keyspace, CodecError> {
     let name = input.text()?;
     let incarnation = Incarnation(input.u32()?);
-    let KeyspaceSpec { engine, partitioning, options } = read_spec(input)?;
+    let KeyspaceSpec { engine, partitioning, options } = read_spec(input, format)?;
     let accepts_event_time = input.bool()?;
     let database = input.option(Reader::u16)?;
+    let salt = if format == 1 { incarnation.0.into() } else { input.u64()? };
     let epoch = read_version(input)?;
     let wanted = usize::from(partitioning.count());
-    if taken + wanted > MAX_PARTITIONS {
-        return Err(CodecError::Invalid("too many partitions"));
-    }
+    room.take(wanted, 0)?;
     Ok(Keyspace {
         name,
         incarnation,
@@ -50,8 +81,9 @@ pub(super) fn read_keyspace(input: &mut Reader<'_>, taken: usize) -> Result<Keys
         options,
         accepts_event_time,
         database,
+        salt,
         epoch,
-        partitions: read_partitions(input, wanted)?,
+        partitions: read_partitions(input, format, wanted, room)?,
     })
 }
 
@@ -61,31 +93,32 @@ fn write_partitions(out: &mut Writer, partitions: &[Partition]) {
     out.count(runs().count());
     for run in runs() {
         out.count(run.len());
-        write_version(out, run[0].epoch);
-        out.count(run[0].replicas.len());
-        for node in &run[0].replicas {
-            out.u32(node.0);
-        }
+        write_partition(out, &run[0]);
     }
 }
 
-fn read_partitions(input: &mut Reader<'_>, wanted: usize) -> Result<Vec<Partition>, CodecError> {
+fn read_partitions(
+    input: &mut Reader<'_>,
+    format: u8,
+    wanted: usize,
+    room: &mut Room,
+) -> Result<Vec<Partition>, CodecError> {
     const WRONG: CodecError = CodecError::Invalid("the wrong number of partitions");
     let runs = input.count()?;
     let mut partitions: Vec<Partition> = Vec::new();
     for _ in 0..runs {
         let len = input.u32()? as usize;
-        let epoch = read_version(input)?;
-        let replicas = input.count()?;
-        let replicas =
-            (0..replicas).map(|_| input.u32().map(NodeId)).collect::<Result<Vec<_>, _>>()?;
-        let partition = Partition { epoch, replicas };
+        let partition = match format {
+            1 => read_partition_1(input)?,
+            _ => read_partition(input)?,
+        };
         if len == 0 || len > wanted - partitions.len() {
             return Err(WRONG);
         }
         if partitions.last() == Some(&partition) {
             return Err(CodecError::Invalid("two runs of equal partitions"));
         }
+        room.take(0, len * partition.places())?;
         partitions.resize(partitions.len() + len, partition);
     }
     if partitions.len() == wanted { Ok(partitions) } else { Err(WRONG) }
@@ -102,11 +135,15 @@ pub(super) fn write_spec(out: &mut Writer, spec: &KeyspaceSpec) {
     write_durability(out, options.durability);
     out.option(options.max_memory, Writer::u64);
     write_eviction(out, options.eviction);
-    out.u8(options.replication_target);
+    write_replication(out, options.replication);
+    write_strategy(out, options.strategy);
+    write_level(out, options.read_level);
+    write_level(out, options.write_level);
+    out.bool(options.spread_zones);
     out.u64(options.event_horizon_ms);
 }
 
-pub(super) fn read_spec(input: &mut Reader<'_>) -> Result<KeyspaceSpec, CodecError> {
+pub(super) fn read_spec(input: &mut Reader<'_>, format: u8) -> Result<KeyspaceSpec, CodecError> {
     let engine = match input.u8()? {
         0 => EngineKind::Memory,
         1 => EngineKind::Disk,
@@ -114,15 +151,76 @@ pub(super) fn read_spec(input: &mut Reader<'_>) -> Result<KeyspaceSpec, CodecErr
     };
     let partitioning = Partitioning::new(input.u16()?)
         .ok_or(CodecError::Invalid("a number of partitions that is no power of two"))?;
-    let options = KeyspaceOptions {
+    let mut options = KeyspaceOptions {
         default_ttl_ms: input.option(read_ttl)?,
         durability: read_durability(input)?,
         max_memory: input.option(Reader::u64)?,
         eviction: read_eviction(input)?,
-        replication_target: input.u8()?,
-        event_horizon_ms: input.u64()?,
+        ..KeyspaceOptions::default()
     };
+    if format == 1 {
+        options.replication = Replication::Count(input.u8()?);
+    } else {
+        options.replication = read_replication(input)?;
+        options.strategy = read_strategy(input)?;
+        options.read_level = read_level(input)?;
+        options.write_level = read_level(input)?;
+        options.spread_zones = input.bool()?;
+    }
+    options.event_horizon_ms = input.u64()?;
     Ok(KeyspaceSpec { engine, partitioning, options })
+}
+
+pub(super) fn write_replication(out: &mut Writer, replication: Replication) {
+    match replication {
+        Replication::Count(count) => {
+            out.u8(0);
+            out.u8(count);
+        }
+        Replication::All => out.u8(1),
+    }
+}
+
+pub(super) fn read_replication(input: &mut Reader<'_>) -> Result<Replication, CodecError> {
+    match input.u8()? {
+        0 => Ok(Replication::Count(input.u8()?)),
+        1 => Ok(Replication::All),
+        _ => Err(CodecError::Invalid("an unknown number of replicas")),
+    }
+}
+
+fn write_strategy(out: &mut Writer, strategy: Strategy) {
+    out.u8(match strategy {
+        Strategy::Rendezvous => 0,
+        Strategy::Jump => 1,
+        Strategy::Ring => 2,
+    });
+}
+
+fn read_strategy(input: &mut Reader<'_>) -> Result<Strategy, CodecError> {
+    match input.u8()? {
+        0 => Ok(Strategy::Rendezvous),
+        1 => Ok(Strategy::Jump),
+        2 => Ok(Strategy::Ring),
+        _ => Err(CodecError::Invalid("an unknown way of placement")),
+    }
+}
+
+pub(super) fn write_level(out: &mut Writer, level: Level) {
+    out.u8(match level {
+        Level::One => 0,
+        Level::Quorum => 1,
+        Level::All => 2,
+    });
+}
+
+pub(super) fn read_level(input: &mut Reader<'_>) -> Result<Level, CodecError> {
+    match input.u8()? {
+        0 => Ok(Level::One),
+        1 => Ok(Level::Quorum),
+        2 => Ok(Level::All),
+        _ => Err(CodecError::Invalid("an unknown level")),
+    }
 }
 
 pub(super) fn write_ttl(out: &mut Writer, ttl: NonZeroU64) {

@@ -1,17 +1,16 @@
-//! How a command makes the next map of the present one.
+//! How a command makes the next map of the present one, and what commands do to keyspaces.
 //!
 //! Holds: work is done on a copy, so a refused command leaves nothing behind.
 
-use super::name::{self, check_keyspace_name, check_node_name};
+use super::name::{self, check_keyspace_name};
 use super::{
     Changes, ClusterMap, Command, DEFAULT_KEYSPACE, Keyspace, KeyspaceSpec, MAX_INCARNATION,
-    MAX_KEYSPACES, MAX_PARTITIONS, MapError, NodeInfo, Partition, database_name,
+    MAX_KEYSPACES, MAX_PARTITIONS, MAX_PLACES, MapError, Partition, database_name,
 };
-use crate::ids::{ClusterId, Incarnation, MapVersion, NodeId};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// A node's weight unless said otherwise.
-const USUAL_WEIGHT: u16 = 100;
+use crate::ids::{Incarnation, MapVersion, ReplicaIncarnation};
+use crate::placement::Replication;
+use crate::quorum::Member;
+use std::collections::BTreeSet;
 
 impl ClusterMap {
     /// The map after `command`, one version on.
@@ -28,12 +27,24 @@ impl ClusterMap {
         let mut next = self.clone();
         next.version.index += 1;
         match command {
-            Command::Found { cluster, node_name, token, hash_seed, default } => {
-                next.found(*cluster, node_name, *token, *hash_seed, default)?;
+            Command::Found { cluster, node_name, token, hash_seed, default, profile } => {
+                next.cluster = *cluster;
+                next.hash_seed = *hash_seed;
+                next.found(node_name, *token, profile)?;
+                next.create(DEFAULT_KEYSPACE, default, None)?;
             }
-            Command::StartNode { node, presented, next: token } => {
-                next.start_node(*node, *presented, *token)?;
+            Command::Join { name, token, profile, replaces } => {
+                next.join(name, *token, profile, *replaces)?;
             }
+            Command::StartNode { node, presented, next: token, profile } => {
+                next.start_node(*node, *presented, *token, profile.as_ref())?;
+            }
+            Command::Forget { node } => next.forget(*node)?,
+            Command::RemoveNode { node } => next.remove_node(*node)?,
+            Command::Intend { intents } => next.intend(intents)?,
+            Command::CutOver { partitions } => next.cut_over(partitions)?,
+            Command::Forgotten { node, partitions } => next.forgotten(*node, partitions)?,
+            Command::Reseat { place, members } => next.reseat(*place, members)?,
             Command::CreateKeyspace { name, spec, database } => {
                 next.create(name, spec, *database)?;
             }
@@ -46,40 +57,6 @@ impl ClusterMap {
         }
         debug_assert_eq!(next.check(), Ok(()), "after {command:?}");
         Ok(next)
-    }
-
-    fn found(
-        &mut self,
-        cluster: ClusterId,
-        node_name: &str,
-        token: u64,
-        hash_seed: u64,
-        default: &KeyspaceSpec,
-    ) -> Result<(), MapError> {
-        check_node_name(node_name)?;
-        if cluster.0 == 0 || token == 0 {
-            return Err(MapError::ZeroId);
-        }
-        let first =
-            NodeInfo { name: node_name.to_owned(), token, zone: None, weight: USUAL_WEIGHT };
-        self.cluster = cluster;
-        self.hash_seed = hash_seed;
-        self.nodes = BTreeMap::from([(NodeId(1), first)]);
-        self.next_node = NodeId(2);
-        self.next_incarnation = Incarnation(1);
-        self.create(DEFAULT_KEYSPACE, default, None)
-    }
-
-    fn start_node(&mut self, node: NodeId, presented: u64, next: u64) -> Result<(), MapError> {
-        let info = self.nodes.get_mut(&node).ok_or(MapError::UnknownNode { node })?;
-        if next == 0 {
-            return Err(MapError::ZeroId);
-        }
-        if info.token != presented && info.token != next {
-            return Err(MapError::StaleDirectory { node });
-        }
-        info.token = next;
-        Ok(())
     }
 
     fn create(
@@ -102,19 +79,56 @@ impl ClusterMap {
         if present + count > MAX_PARTITIONS {
             return Err(MapError::TooMany { what: "partitions", limit: MAX_PARTITIONS });
         }
-        let replicas = self.first_replicas(spec.options.replication_target);
-        let keyspace = Keyspace {
+        let incarnation = self.take_incarnation()?;
+        let mut keyspace = Keyspace {
             name: name.to_owned(),
-            incarnation: self.take_incarnation()?,
+            incarnation,
             engine: spec.engine,
             partitioning: spec.partitioning,
             options: spec.options,
             accepts_event_time: false,
             database,
+            salt: incarnation.0.into(),
             epoch: self.version,
-            partitions: vec![Partition { epoch: self.version, replicas }; count],
+            partitions: Vec::new(),
         };
+        keyspace.partitions = self.placed(&keyspace)?;
         self.keyspaces.insert(name.to_owned(), keyspace);
+        Ok(())
+    }
+
+    /// The partitions of a new keyspace: as many replicas as it wants and there are members.
+    fn placed(&self, keyspace: &Keyspace) -> Result<Vec<Partition>, MapError> {
+        let members = self.members();
+        let each = match keyspace.options.replication {
+            Replication::Count(count) => members.len().min(count.into()),
+            Replication::All => members.len(),
+        };
+        self.check_places(each * usize::from(keyspace.partitioning.count()))?;
+        // The options were checked and every member has one seat: nothing else can be wrong.
+        let plan = self.terms(keyspace, &members, &[]).plan();
+        let plan = plan.map_err(|_| MapError::NobodyTakes)?;
+        let incarnation = ReplicaIncarnation(self.version.index);
+        let partition = |nodes: Vec<_>| Partition {
+            epoch: self.version,
+            replicas: nodes.into_iter().map(|node| Member { node, incarnation }).collect(),
+            next: Vec::new(),
+            outgoing: Vec::new(),
+        };
+        Ok(plan.into_iter().map(partition).collect())
+    }
+
+    /// How many places all partitions have.
+    pub(super) fn places(&self) -> usize {
+        let partitions = self.keyspaces.values().flat_map(|keyspace| &keyspace.partitions);
+        partitions.map(Partition::places).sum()
+    }
+
+    /// Refuses so many `more` places than there are.
+    pub(super) fn check_places(&self, more: usize) -> Result<(), MapError> {
+        if self.places() + more > MAX_PLACES {
+            return Err(MapError::TooMany { what: "replicas of partitions", limit: MAX_PLACES });
+        }
         Ok(())
     }
 
@@ -219,11 +233,6 @@ impl ClusterMap {
         }
         self.next_incarnation = Incarnation(taken.0 + 1);
         Ok(taken)
-    }
-
-    /// Who holds a new keyspace: as many members as it wants and there are.
-    fn first_replicas(&self, target: u8) -> Vec<NodeId> {
-        self.nodes.keys().copied().take(usize::from(target)).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a command is refused. The map stays as it was, always.
 
-use crate::ids::NodeId;
+use crate::ids::{Epoch, Incarnation, NodeId, PartitionId};
 
 /// Why a command is refused. Nothing changed; the same command will be refused again until
 /// another one has changed the map.
@@ -87,6 +87,112 @@ pub enum MapError {
         /// The node.
         node: NodeId,
     },
+    /// A node of this name is there and not gone.
+    #[error("the name '{name}' belongs to node {node}: take another, or replace {node} by it")]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// The node that has it.
+        node: NodeId,
+    },
+    /// The node that is to be replaced has another name than the one that replaces it.
+    #[error("node {node} is not called '{name}': only a node of the same name is replaced")]
+    WrongReplacement {
+        /// The node that was to be replaced.
+        node: NodeId,
+        /// The name of the one that joins.
+        name: String,
+    },
+    /// What a node says about itself is out of bounds or has the wrong form.
+    #[error("{field}: {why}")]
+    InvalidProfile {
+        /// What of it.
+        field: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The node is gone already.
+    #[error("node {node} is gone already")]
+    NodeGone {
+        /// The node.
+        node: NodeId,
+    },
+    /// Only a node that is gone leaves the map.
+    #[error("node {node} is not gone: forget it first")]
+    NotGone {
+        /// The node.
+        node: NodeId,
+    },
+    /// A partition still names the node.
+    #[error("partition {} of keyspace '{keyspace}' still names node {node}", partition.0)]
+    StillNamed {
+        /// The node.
+        node: NodeId,
+        /// The keyspace.
+        keyspace: String,
+        /// The first such partition.
+        partition: PartitionId,
+    },
+    /// A partition would have no replica left that may come back.
+    #[error("node {node} has the last replica of partition {} of keyspace '{keyspace}'", partition.0)]
+    LastReplica {
+        /// The node.
+        node: NodeId,
+        /// The keyspace.
+        keyspace: String,
+        /// The first such partition.
+        partition: PartitionId,
+    },
+    /// The partition is not what the command takes it for: it has changed since, or its keyspace
+    /// was flushed or dropped.
+    #[error("partition {} of keyspace life {} is not at that epoch (any more)", partition.0, keyspace.0)]
+    StaleEpoch {
+        /// The life of the keyspace.
+        keyspace: Incarnation,
+        /// The partition.
+        partition: PartitionId,
+        /// Its epoch now; `None` where there is no such partition.
+        present: Option<Epoch>,
+    },
+    /// The partition cannot be held like this.
+    #[error("partition {} of keyspace life {} cannot be held by these: {why}", partition.0, keyspace.0)]
+    InvalidOwners {
+        /// The life of the keyspace.
+        keyspace: Incarnation,
+        /// The partition.
+        partition: PartitionId,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The intent is what is there already.
+    #[error("partition {} of keyspace life {} is, or is to be, held like this already", partition.0, keyspace.0)]
+    Pointless {
+        /// The life of the keyspace.
+        keyspace: Incarnation,
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// There is no change under way that could be cut over.
+    #[error("partition {} of keyspace life {} has no change under way", partition.0, keyspace.0)]
+    NoIntent {
+        /// The life of the keyspace.
+        keyspace: Incarnation,
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// The node has nothing to forget of the partition.
+    #[error("node {node} has nothing to forget of partition {} of keyspace life {}", partition.0, keyspace.0)]
+    NotOutgoing {
+        /// The node.
+        node: NodeId,
+        /// The life of the keyspace.
+        keyspace: Incarnation,
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// No member takes anything new.
+    #[error("no member takes anything new: add a node or give one a weight")]
+    NobodyTakes,
     /// A bound on the map's size is met.
     #[error("a cluster has at most {limit} {what}")]
     TooMany {
@@ -122,6 +228,19 @@ impl MapError {
             Self::EventTimeAndEviction { .. } => "event_time_and_eviction",
             Self::UnknownNode { .. } => "unknown_node",
             Self::StaleDirectory { .. } => "stale_directory",
+            Self::NameInUse { .. } => "name_in_use",
+            Self::WrongReplacement { .. } => "wrong_replacement",
+            Self::InvalidProfile { .. } => "invalid_profile",
+            Self::NodeGone { .. } => "node_gone",
+            Self::NotGone { .. } => "not_gone",
+            Self::StillNamed { .. } => "still_named",
+            Self::LastReplica { .. } => "last_replica",
+            Self::StaleEpoch { .. } => "stale_epoch",
+            Self::InvalidOwners { .. } => "invalid_owners",
+            Self::Pointless { .. } => "pointless",
+            Self::NoIntent { .. } => "no_intent",
+            Self::NotOutgoing { .. } => "not_outgoing",
+            Self::NobodyTakes => "nobody_takes",
             Self::TooMany { .. } => "too_many",
             Self::Exhausted { .. } => "exhausted",
         }

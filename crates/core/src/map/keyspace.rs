@@ -2,6 +2,8 @@
 
 use super::MapError;
 use crate::ids::{Epoch, Incarnation, NodeId, PartitionId};
+use crate::placement::{MAX_REPLICAS, Replication, Strategy};
+use crate::quorum::{Level, Member, Owners};
 use crate::slot::{Partitioning, Slot};
 use crate::version::{MAX_WALL_MS, Millis};
 use std::num::NonZeroU64;
@@ -12,8 +14,6 @@ const DEFAULT_PARTITIONS: Partitioning = match Partitioning::new(256) {
     None => unreachable!(),
 };
 const DAY_MS: Millis = 24 * 60 * 60 * 1_000;
-/// The most replicas that a keyspace may ask for.
-const MAX_REPLICATION: u8 = 7;
 
 /// A named map with its own engine and options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +26,16 @@ pub struct Keyspace {
     pub engine: EngineKind,
     /// How its slots are divided.
     pub partitioning: Partitioning,
-    /// What may be altered.
+    /// How it behaves.
     pub options: KeyspaceOptions,
     /// Whether a write with an event time was ever taken in this life. From then on deleted keys
     /// leave tombstones, which an older event must be compared with.
     pub accepts_event_time: bool,
     /// The number by which `SELECT` knows it.
     pub database: Option<u16>,
+    /// What placement mixes in, so that keyspaces do not all burden the same nodes: the number
+    /// of its first life. It stays when the keyspace is flushed, so that a flush moves nothing.
+    pub salt: u64,
     /// The map version of the last change of anything in here.
     pub epoch: Epoch,
     /// One entry per partition, by its id.
@@ -45,7 +48,12 @@ pub struct Partition {
     /// The map version of the last change that fences: of owners, of life, of contents.
     pub epoch: Epoch,
     /// Who holds it, in order of preference; distinct, never empty.
-    pub replicas: Vec<NodeId>,
+    pub replicas: Vec<Member>,
+    /// Who is to hold it; empty while no change is under way.
+    pub next: Vec<Member>,
+    /// Who left at a cut-over, or was dropped on the way in, and has not yet forgotten what it
+    /// held.
+    pub outgoing: Vec<NodeId>,
 }
 
 /// Where a keyspace lives.
@@ -80,7 +88,7 @@ pub enum Eviction {
     Lru,
 }
 
-/// What of a keyspace may be altered.
+/// How a keyspace behaves. All but the strategy may be altered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyspaceOptions {
     /// How long a value lives that is written without an expiry.
@@ -91,8 +99,16 @@ pub struct KeyspaceOptions {
     pub max_memory: Option<u64>,
     /// What happens at that bound; eviction needs one.
     pub eviction: Eviction,
-    /// How many replicas it is to have once there are nodes enough, 1 to 7.
-    pub replication_target: u8,
+    /// How many replicas it is to have once there are nodes enough: 1 to 7, or one on each.
+    pub replication: Replication,
+    /// How the nodes are chosen; fixed at creation.
+    pub strategy: Strategy,
+    /// How many replicas a read asks unless it says so itself.
+    pub read_level: Level,
+    /// How many replicas a write waits for unless it says so itself.
+    pub write_level: Level,
+    /// Whether the replicas of a partition are spread over the zones.
+    pub spread_zones: bool,
     /// How far back a write's event time may lie, in milliseconds.
     pub event_horizon_ms: u64,
 }
@@ -104,7 +120,11 @@ impl Default for KeyspaceOptions {
             durability: Durability::Always,
             max_memory: None,
             eviction: Eviction::None,
-            replication_target: 3,
+            replication: Replication::Count(3),
+            strategy: Strategy::Rendezvous,
+            read_level: Level::Quorum,
+            write_level: Level::Quorum,
+            spread_zones: true,
             event_horizon_ms: 7 * DAY_MS,
         }
     }
@@ -148,8 +168,10 @@ impl KeyspaceSpec {
         if options.eviction != Eviction::None && options.max_memory.is_none() {
             return refuse("eviction", "it needs max_memory");
         }
-        if !(1..=MAX_REPLICATION).contains(&options.replication_target) {
-            return refuse("replication_target", "it goes from 1 to 7");
+        if let Replication::Count(count) = options.replication
+            && !(1..=MAX_REPLICAS).contains(&count)
+        {
+            return refuse("replication", "it goes from 1 to 7, or is all");
         }
         if !(1..=MAX_WALL_MS).contains(&options.event_horizon_ms) {
             return refuse("event_horizon_ms", "it goes from 1 ms to the end of time");
@@ -159,6 +181,48 @@ impl KeyspaceSpec {
         }
         Ok(())
     }
+}
+
+impl Partition {
+    /// The owners, as the machines of replication want them.
+    #[must_use]
+    pub fn owners(&self) -> Owners {
+        Owners { epoch: self.epoch, replicas: self.replicas.clone(), next: self.next.clone() }
+    }
+
+    /// Whether a change of owners is under way.
+    #[must_use]
+    pub const fn is_moving(&self) -> bool {
+        !self.next.is_empty()
+    }
+
+    /// Every node that holds the partition or is to hold it, once each; present ones first.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        let coming = self.next.iter().filter(|member| !is_in(&self.replicas, member.node));
+        self.replicas.iter().chain(coming).map(|member| member.node)
+    }
+
+    /// Whether `node` holds the partition or is to hold it, whatever its copy's life.
+    #[must_use]
+    pub fn has_node(&self, node: NodeId) -> bool {
+        is_in(&self.replicas, node) || is_in(&self.next, node)
+    }
+
+    /// Whether `node` is named at all: an owner, an owner to be, or one that still forgets.
+    #[must_use]
+    pub fn names(&self, node: NodeId) -> bool {
+        self.has_node(node) || self.outgoing.contains(&node)
+    }
+
+    /// How many places the partition has in the map.
+    pub(crate) const fn places(&self) -> usize {
+        self.replicas.len() + self.next.len() + self.outgoing.len()
+    }
+}
+
+/// Whether `node` is among `members`, whatever its copy's life.
+pub(super) fn is_in(members: &[Member], node: NodeId) -> bool {
+    members.iter().any(|member| member.node == node)
 }
 
 impl Keyspace {

@@ -5,8 +5,9 @@
 
 use crate::cluster::{Cluster, STRATEGIES, held, moves, usual};
 use shoal_core::codec;
-use shoal_core::map::{Command, EngineKind, KeyspaceSpec, NodeInfo};
+use shoal_core::map::{Command, EngineKind, KeyspaceSpec, NodeInfo, Profile};
 use shoal_core::placement::Strategy;
+use shoal_core::quorum::Member;
 use shoal_core::slot::Partitioning;
 use shoal_core::{ClusterId, ClusterMap, NodeId};
 use std::path::PathBuf;
@@ -60,6 +61,7 @@ fn map_bytes(nodes: u32, plan: Vec<Vec<NodeId>>) -> usize {
         token: 1,
         hash_seed: 1,
         default: spec,
+        profile: Profile::default(),
     };
     let mut map = ClusterMap::default().apply(&found).expect("it is sound");
     for number in 2..=nodes {
@@ -67,11 +69,14 @@ fn map_bytes(nodes: u32, plan: Vec<Vec<NodeId>>) -> usize {
         let zone = Some(format!("zone-{}", number % 3));
         let node = NodeInfo { name, zone, ..map.nodes[&NodeId(1)].clone() };
         map.nodes.insert(NodeId(number), node);
+        map.seats.push(NodeId(number));
     }
     map.next_node = NodeId(nodes + 1);
     let keyspace = map.keyspaces.get_mut("default").expect("it was founded");
     for (partition, replicas) in keyspace.partitions.iter_mut().zip(plan) {
-        partition.replicas = replicas;
+        let incarnation = partition.replicas[0].incarnation;
+        let member = |node| Member { node, incarnation };
+        partition.replicas = replicas.into_iter().map(member).collect();
     }
     assert_eq!(map.check(), Ok(()));
     codec::map::encode(&map).len()

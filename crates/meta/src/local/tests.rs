@@ -2,7 +2,7 @@
 
 use super::*;
 use shoal_core::ids::ClusterId;
-use shoal_core::map::{EngineKind, KeyspaceSpec, MapError};
+use shoal_core::map::{EngineKind, KeyspaceSpec, MapError, Profile};
 
 fn founding() -> Option<Command> {
     Some(Command::Found {
@@ -11,6 +11,7 @@ fn founding() -> Option<Command> {
         token: 9,
         hash_seed: 11,
         default: KeyspaceSpec::new(EngineKind::Disk),
+        profile: Profile::default(),
     })
 }
 
