@@ -9,6 +9,7 @@
 
 pub mod clock;
 pub mod codec;
+pub mod control;
 pub mod float;
 pub mod glob;
 pub mod ids;

@@ -1,0 +1,42 @@
+//! How much the control machine undertakes at a time.
+
+use std::num::NonZeroUsize;
+
+const fn some(number: usize) -> NonZeroUsize {
+    match NonZeroUsize::new(number) {
+        Some(number) => number,
+        None => NonZeroUsize::MIN,
+    }
+}
+
+/// Bounds of what is under way at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many partitions one node takes over at a time. Each keeps a page of records per source
+    /// in memory.
+    pub moves_per_node: NonZeroUsize,
+    /// How many partitions change owners at a time in the whole cluster. One that waits, for a node
+    /// that is down or because a copy was lost on the way, does not count: it moves nothing, and
+    /// must not hold up the others.
+    pub moves: NonZeroUsize,
+    /// How many partitions one command names. It bounds an entry of the map's log.
+    pub partitions_per_command: NonZeroUsize,
+    /// How many commands one plan has. Each makes a copy of the map.
+    pub commands_per_plan: NonZeroUsize,
+    /// How long a node that is down is waited for, in milliseconds, before another one is asked in
+    /// its place to take over what it has not got yet, and before its copies in memory are taken
+    /// for lost where a partition cannot go on otherwise.
+    pub patience_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            moves_per_node: some(16),
+            moves: some(64),
+            partitions_per_command: some(256),
+            commands_per_plan: some(64),
+            patience_ms: 30_000,
+        }
+    }
+}
