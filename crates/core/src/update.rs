@@ -4,6 +4,10 @@
 //! coordinator, a replica and the simulator come to the same result. It never stamps a version;
 //! that is the caller's, who knows the clock and the floor.
 
+mod owned;
+
+pub use owned::{OwnedUpdate, OwnedWhen};
+
 use crate::float;
 use crate::record::{Body, Record};
 use crate::version::{Millis, Version};

@@ -9,11 +9,11 @@
 //!
 //! Does not know: what a message is framed, checked and authenticated by.
 
-mod fields;
-mod input;
+pub(super) mod fields;
+pub(super) mod input;
 
 use super::CodecError;
-use crate::quorum::{Answer, Ask, Base, Envelope, Header, Item, Origin, Refusal, Reply};
+use crate::quorum::{Answer, Ask, Base, Envelope, Item, Origin, Refusal, Reply};
 use crate::repair::{Digest, HashRange, Leaf};
 use bytes::Bytes;
 use fields::Output;
@@ -37,11 +37,7 @@ pub fn write_envelope(envelope: &Envelope, out: &mut Vec<u8>) {
         Ask::RaiseFloor { .. } => 8,
         Ask::Purge { .. } => 9,
     });
-    let Header { keyspace, slot, epoch, clock } = envelope.header;
-    out.u32(keyspace.0);
-    out.u16(slot.number());
-    out.epoch(epoch);
-    out.u64(clock.0);
+    out.header(&envelope.header);
     out.u32(envelope.round);
     match &envelope.ask {
         Ask::Take { items, origin } => {
@@ -76,12 +72,7 @@ pub fn write_envelope(envelope: &Envelope, out: &mut Vec<u8>) {
 pub fn read_envelope(bytes: &Bytes) -> Result<Envelope, CodecError> {
     let mut input = Input::open(bytes, FORMAT)?;
     let kind = input.u8()?;
-    let header = Header {
-        keyspace: input.keyspace()?,
-        slot: input.slot()?,
-        epoch: input.epoch()?,
-        clock: input.stamp()?,
-    };
+    let header = input.header()?;
     let round = input.u32()?;
     let ask = match kind {
         1 => {

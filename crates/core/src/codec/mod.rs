@@ -5,6 +5,7 @@
 //! bytes give a [`CodecError`], never a panic and never a wrong value.
 
 pub mod command;
+pub mod forward;
 mod frame;
 mod keyspace;
 pub mod map;

@@ -3,7 +3,7 @@
 //! Holds: a version is attempted once for a key, by this request and by those before it at this
 //! node. It is the smallest successor of what it follows, above the floor.
 
-use super::Base;
+use super::{Base, NoQuorum};
 use crate::clock::Stamp;
 use crate::ids::NodeId;
 use crate::record::{OwnedBody, OwnedRecord, Rank, Record};
@@ -37,7 +37,7 @@ pub enum Executed<A> {
     /// Other writes came between every time; no replica took anything.
     Conflict,
     /// Too few owners answered; nothing was written.
-    NoQuorum,
+    NoQuorum(NoQuorum),
     /// Something was written, and did not reach the level in time: it may have happened.
     Unknown {
         /// The version that was last tried.

@@ -13,8 +13,8 @@
 use super::answers::Answers;
 use super::attempt::Attempts;
 use super::{
-    Ask, Base, Decide, Effect, Event, Executed, Item, Level, Member, Origin, Owners, Read,
-    ReadOutcome, Refusal, Reply, Stamps,
+    Ask, Base, Decide, Effect, Event, Executed, Item, Level, Member, NoQuorum, Origin, Owners,
+    Read, ReadOutcome, Refusal, Reply, Stamps,
 };
 use crate::ids::NodeId;
 use crate::planted::{Bug, planted};
@@ -88,11 +88,12 @@ impl<D: Decide> Execute<D> {
         out: &mut Effects<D::Answer>,
     ) -> Result<Self, Executed<D::Answer>> {
         if !owners.reach(level, |member| reachable(member.node)) {
-            return Err(Executed::NoQuorum);
+            let lack = owners.no_quorum(level, |m| reachable(m.node), |node| !reachable(node));
+            return Err(Executed::NoQuorum(lack));
         }
         let mut inner = Vec::new();
-        let read = start_read(me, &key, &owners, reachable, 0, &mut inner);
-        let Ok(read) = read else { return Err(Executed::NoQuorum) };
+        let read =
+            start_read(me, &key, &owners, reachable, 0, &mut inner).map_err(Executed::NoQuorum)?;
         let mut execute = Self {
             me,
             key,
@@ -196,8 +197,11 @@ impl<D: Decide> Execute<D> {
         clock: &mut dyn Stamps,
         out: &mut Effects<D::Answer>,
     ) {
-        let ReadOutcome::Found(found) = outcome else {
-            return self.answer(self.unfinished(Executed::NoQuorum), out);
+        let found = match outcome {
+            ReadOutcome::Found(found) => found,
+            ReadOutcome::NoQuorum(lack) => {
+                return self.answer(self.unfinished(Executed::NoQuorum(lack)), out);
+            }
         };
         let base = found
             .record
@@ -335,7 +339,7 @@ impl<D: Decide> Execute<D> {
                 self.state = State::Reading(read);
                 self.pass_on(inner, out);
             }
-            Err(_) => self.answer(self.unfinished(Executed::NoQuorum), out),
+            Err(lack) => self.answer(self.unfinished(Executed::NoQuorum(lack)), out),
         }
     }
 
@@ -370,11 +374,13 @@ impl<D: Decide> Execute<D> {
 
     fn end(&mut self, out: &mut Effects<D::Answer>) {
         match self.state {
-            State::Over => {}
+            // A read ends by its own deadline.
+            State::Over | State::Reading(_) => {}
             State::Answered => self.leave_to_hints(out),
-            State::Reading(_) | State::Own(_) | State::Others | State::Mapless => {
-                let outcome = self.unfinished(Executed::NoQuorum);
-                self.answer(outcome, out);
+            State::Own(_) | State::Others | State::Mapless => {
+                let attempt = self.attempts.last().expect("what was sent was an attempt");
+                let version = attempt.record.version;
+                self.answer(Executed::Unknown { version }, out);
             }
         }
     }
@@ -400,7 +406,7 @@ fn start_read(
     reachable: impl Fn(NodeId) -> bool,
     after_round: u32,
     out: &mut Vec<Effect<ReadOutcome>>,
-) -> Result<Read, ReadOutcome> {
+) -> Result<Read, NoQuorum> {
     let prefer = |node| u32::from(node != me);
     Read::start_after(
         after_round,

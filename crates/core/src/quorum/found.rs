@@ -1,6 +1,6 @@
 //! What comes of a read.
 
-use crate::ids::NodeId;
+use super::NoQuorum;
 use crate::record::OwnedRecord;
 use crate::replica::Floor;
 use crate::version::Millis;
@@ -30,12 +30,5 @@ pub enum ReadOutcome {
     /// It was answered.
     Found(Found),
     /// Too few owners answered.
-    NoQuorum {
-        /// How many owners answered or could be reached, in the set where most were missing.
-        have: usize,
-        /// How many the level asks for there.
-        need: usize,
-        /// Who did not answer.
-        unreachable: Vec<NodeId>,
-    },
+    NoQuorum(NoQuorum),
 }

@@ -28,6 +28,17 @@ pub struct Owners {
     pub next: Vec<Member>,
 }
 
+/// Why a request came to nothing: too few owners answered, or could be reached to begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoQuorum {
+    /// How many counted, in the set where most were missing.
+    pub have: usize,
+    /// How many the level asks for there.
+    pub need: usize,
+    /// Who could not be reached or did not answer.
+    pub unreachable: Vec<NodeId>,
+}
+
 impl Owners {
     /// Every node that holds the partition or is to hold it, once each: members of both sets
     /// first, since their answers count twice, then present ones, then those to be.
@@ -63,13 +74,19 @@ impl Owners {
         self.sets().all(|set| count(set, &has) >= level.of(set.len()))
     }
 
-    /// How many members `has` says yes to, and how many `level` asks for, in the set where most
-    /// are missing.
-    pub fn shortfall(&self, level: Level, has: impl Fn(Member) -> bool) -> (usize, usize) {
+    /// What is missing to `level`, with the members that `has` says yes to and the nodes that are
+    /// `silent`.
+    pub fn no_quorum(
+        &self,
+        level: Level,
+        has: impl Fn(Member) -> bool,
+        silent: impl Fn(NodeId) -> bool,
+    ) -> NoQuorum {
         let figures = self.sets().map(|set| (count(set, &has), level.of(set.len())));
-        figures
+        let (have, need) = figures
             .max_by_key(|(have, need)| need.saturating_sub(*have))
-            .expect("the present owners are a set")
+            .expect("the present owners are a set");
+        NoQuorum { have, need, unreachable: self.nodes().filter(|node| silent(*node)).collect() }
     }
 
     fn sets(&self) -> impl Iterator<Item = &[Member]> {

@@ -10,8 +10,8 @@
 
 use super::answers::Answers;
 use super::{
-    Answer, Ask, Effect, Event, Found, Item, Level, Member, Origin, Owners, ReadOutcome, Refusal,
-    Reply,
+    Answer, Ask, Effect, Event, Found, Item, Level, Member, NoQuorum, Origin, Owners, ReadOutcome,
+    Refusal, Reply,
 };
 use crate::clock::Stamp;
 use crate::ids::NodeId;
@@ -83,6 +83,7 @@ impl Read {
         out: &mut Effects,
     ) -> Result<Self, ReadOutcome> {
         Self::start_after(0, key, level, owners, reachable, prefer, out)
+            .map_err(ReadOutcome::NoQuorum)
     }
 
     /// As [`Self::start`], as part of a request whose rounds up to `round` are used.
@@ -94,11 +95,10 @@ impl Read {
         reachable: impl Fn(NodeId) -> bool,
         prefer: impl Fn(NodeId) -> u32,
         out: &mut Effects,
-    ) -> Result<Self, ReadOutcome> {
+    ) -> Result<Self, NoQuorum> {
         if !owners.reach(level, |member| reachable(member.node)) {
-            let (have, need) = owners.shortfall(level, |member| reachable(member.node));
-            let unreachable = owners.nodes().filter(|node| !reachable(*node)).collect();
-            return Err(ReadOutcome::NoQuorum { have, need, unreachable });
+            let lack = owners.no_quorum(level, |m| reachable(m.node), |node| !reachable(node));
+            return Err(lack);
         }
         let mut order: Vec<NodeId> = owners.nodes().collect();
         let both = |node| {
@@ -393,9 +393,8 @@ impl Read {
 
     fn give_up(&mut self, out: &mut Effects) {
         let has = |member: Member| self.seen.of(member).is_some();
-        let (have, need) = self.owners.shortfall(self.level, has);
-        let unreachable = self.owners.nodes().filter(|node| !self.seen.has(*node)).collect();
+        let lack = self.owners.no_quorum(self.level, has, |node| !self.seen.has(node));
         self.state = State::Over;
-        out.push(Effect::Done(ReadOutcome::NoQuorum { have, need, unreachable }));
+        out.push(Effect::Done(ReadOutcome::NoQuorum(lack)));
     }
 }

@@ -10,7 +10,8 @@
 
 use super::answers::Answers;
 use super::{
-    Answer, Ask, Effect, Event, Item, Level, Member, Origin, Owners, Refusal, Reply, Stamps,
+    Answer, Ask, Effect, Event, Item, Level, Member, NoQuorum, Origin, Owners, Refusal, Reply,
+    Stamps,
 };
 use crate::ids::NodeId;
 use crate::planted::{Bug, planted};
@@ -41,14 +42,7 @@ pub enum WriteOutcome {
         by: Version,
     },
     /// Too few owners could be reached; nothing was sent.
-    NoQuorum {
-        /// How many owners could be reached, in the set where most were missing.
-        have: usize,
-        /// How many the level asks for there.
-        need: usize,
-        /// Who could not be.
-        unreachable: Vec<NodeId>,
-    },
+    NoQuorum(NoQuorum),
     /// Something was sent and the level was not reached in time: the write may have happened, or
     /// may yet.
     Unknown {
@@ -110,7 +104,8 @@ impl Write {
         out: &mut Effects,
     ) -> Result<Self, WriteOutcome> {
         if !owners.reach(level, |member| reachable(member.node)) {
-            return Err(no_quorum(&owners, level, reachable));
+            let lack = owners.no_quorum(level, |m| reachable(m.node), |node| !reachable(node));
+            return Err(WriteOutcome::NoQuorum(lack));
         }
         let (answers, state) = (Answers::new(), State::Asking);
         let mut write =
@@ -256,6 +251,7 @@ impl Write {
         match self.answers.of(member) {
             Some(Said::Accepted) => true,
             Some(Said::Newer(_)) => self.base.is_some() || planted(Bug::NewerAcceptsAtOnce),
+            Some(Said::BelowFloor(_)) => self.base.is_some() && planted(Bug::FloorAccepts),
             _ => false,
         }
     }
@@ -348,10 +344,4 @@ impl Write {
             }
         }
     }
-}
-
-fn no_quorum(owners: &Owners, level: Level, reachable: impl Fn(NodeId) -> bool) -> WriteOutcome {
-    let (have, need) = owners.shortfall(level, |member| reachable(member.node));
-    let unreachable = owners.nodes().filter(|node| !reachable(*node)).collect();
-    WriteOutcome::NoQuorum { have, need, unreachable }
 }

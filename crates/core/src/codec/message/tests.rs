@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::Stamp;
 use crate::ids::{Incarnation, MapVersion, NodeId, ReplicaIncarnation};
-use crate::quorum::Member;
+use crate::quorum::{Header, Member};
 use crate::record::{OwnedBody, OwnedRecord, Rank};
 use crate::replica::Floor;
 use crate::slot::Slot;

@@ -338,13 +338,15 @@ fn the_deadline_leaves_what_the_own_copy_took_to_hints() {
 fn without_a_quorum_nothing_is_written() {
     let mut scene = Scene::new(Version::ZERO);
     assert_eq!(scene.hears(1, 1, found(None, true, Floor::ZERO)), []);
-    assert_eq!(scene.on(Event::Deadline), [Effect::Done(Executed::NoQuorum)]);
+    let lack = |unreachable| NoQuorum { have: 1, need: 2, unreachable };
+    let none = Effect::Done(Executed::NoQuorum(lack(vec![node(2), node(3)])));
+    assert_eq!(scene.on(Event::Deadline), [none]);
 
     let mut out = Vec::new();
     let (set, zero) = (owners(1, &[1, 2, 3], &[]), Version::ZERO);
     let alone = |n: NodeId| n == ME;
     let started = Execute::start(ME, key("k"), Level::Quorum, set, Add, zero, alone, &mut out);
-    assert_eq!(started.err(), Some(Executed::NoQuorum));
+    assert_eq!(started.err(), Some(Executed::NoQuorum(lack(vec![node(2), node(3)]))));
     assert_eq!(out, []);
 }
 
@@ -439,7 +441,7 @@ proptest! {
             Executed::Done { version: Some(version), .. } | Executed::Unknown { version } => {
                 prop_assert_eq!(Some(*version), tried.last().map(|(_, record)| record.version));
             }
-            Executed::NoQuorum => prop_assert!(tried.is_empty()),
+            Executed::NoQuorum(_) => prop_assert!(tried.is_empty()),
             Executed::Conflict | Executed::Done { version: None, .. } => {}
         }
     }

@@ -56,8 +56,11 @@ fn members_of_both_sets_are_asked_first() {
 #[test]
 fn the_shortfall_is_told_of_the_set_where_most_are_missing() {
     let moving = owners(1, &[1, 2, 3], &[3, 4, 5]);
-    assert_eq!(moving.shortfall(Level::Quorum, |m| m.node.0 < 3), (0, 2));
-    assert_eq!(moving.shortfall(Level::All, |m| m.node.0 > 2), (1, 3));
+    let lack = moving.no_quorum(Level::Quorum, |m| m.node.0 < 3, |node| node.0 >= 3);
+    let unreachable = vec![NodeId(3), NodeId(4), NodeId(5)];
+    assert_eq!(lack, NoQuorum { have: 0, need: 2, unreachable });
+    let lack = moving.no_quorum(Level::All, |m| m.node.0 > 2, |node| node.0 == 1);
+    assert_eq!(lack, NoQuorum { have: 1, need: 3, unreachable: vec![NodeId(1)] });
 }
 
 proptest! {

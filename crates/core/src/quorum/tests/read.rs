@@ -65,7 +65,7 @@ fn done_at(record: Option<&OwnedRecord>, floor: Floor, now_ms: Millis) -> Effect
 
 fn no_quorum(have: usize, need: usize, unreachable: &[u32]) -> ReadOutcome {
     let unreachable = unreachable.iter().map(|id| node(*id)).collect();
-    ReadOutcome::NoQuorum { have, need, unreachable }
+    ReadOutcome::NoQuorum(NoQuorum { have, need, unreachable })
 }
 
 fn raise(to: u32) -> Effect<ReadOutcome> {

@@ -88,7 +88,7 @@ fn too_few_owners_to_begin_with_send_nothing() {
     let started =
         Write::start(ME, items, Level::Quorum, Restamp::Once, set, |node| node == ME, &mut out);
     let unreachable = vec![node(2), node(3)];
-    let none = WriteOutcome::NoQuorum { have: 1, need: 2, unreachable };
+    let none = WriteOutcome::NoQuorum(NoQuorum { have: 1, need: 2, unreachable });
     assert_eq!(started.err(), Some(none));
     assert_eq!(out, []);
 }

@@ -1,0 +1,50 @@
+//! A read-modify-write that is carried out at another node, and what came of it.
+
+use super::{Header, Level, NoQuorum};
+use crate::record::OwnedRecord;
+use crate::update::{Outcome, OwnedUpdate, UpdateError};
+use crate::version::{Millis, Version};
+use bytes::Bytes;
+
+/// Asks the first owner of a key that is up to change it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forward {
+    /// Life and slot of the key, and the epoch and clock that the sender knows.
+    pub header: Header,
+    /// The level that the result is to reach.
+    pub level: Level,
+    /// The key.
+    pub key: Bytes,
+    /// The change.
+    pub update: OwnedUpdate,
+    /// The caller's own time of the change.
+    pub event_time: Option<Millis>,
+}
+
+/// What came of a forwarded change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// It was decided and, where it writes, reached the level.
+    Done {
+        /// Its outcome.
+        outcome: Outcome,
+        /// What a reader saw before it.
+        before: Option<OwnedRecord>,
+        /// The version of what is there now; `None` if nothing is.
+        version: Option<Version>,
+    },
+    /// It is impossible over what is there; nothing changed.
+    Impossible(UpdateError),
+    /// Other changes came between every time; nothing changed.
+    Conflict,
+    /// Too few owners answered; nothing was written.
+    NoQuorum(NoQuorum),
+    /// It may have happened.
+    Unknown {
+        /// The version that was last tried.
+        version: Version,
+    },
+    /// The node asked does not carry out changes of this key by the map that it knows: look at
+    /// the map again. Nothing was done.
+    Elsewhere,
+}
