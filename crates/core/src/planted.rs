@@ -51,11 +51,30 @@ pub enum Bug {
     FloorNotCompared,
     /// A clock starts anew without regard to its ceiling.
     CeilingForgotten,
+    /// Of a batch that something newer has passed by, a replica takes the rest in the first round.
+    BatchInPart,
+    /// Dead records of event time are purged by when they were written, whatever older events may
+    /// still come.
+    EventsPurgedByWritten,
+    /// An event's time moves the clock of whoever takes it.
+    EventTimeInClock,
+    /// Dead records are purged while owners change.
+    PurgeDuringMove,
+    /// A new owner takes records without knowing the floors of the others.
+    FloorsNotTakenOver,
+    /// In its last round a write counts a floor above it as acceptance.
+    FloorAccepts,
+    /// A hint claims that what it carries was read under the highest of floors.
+    HintClaimsFloor,
+    /// Of two records of one version the first that came stays.
+    TiesNotDecided,
+    /// Of a batch that lies below a floor nothing newer is told.
+    FloorHidesNewer,
 }
 
 impl Bug {
     /// Every bug there is.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 31] = [
         Self::EpochNotCompared,
         Self::AnswerBeforeDurable,
         Self::LostStateCounts,
@@ -78,6 +97,15 @@ impl Bug {
         Self::PurgeByAge,
         Self::FloorNotCompared,
         Self::CeilingForgotten,
+        Self::BatchInPart,
+        Self::EventsPurgedByWritten,
+        Self::EventTimeInClock,
+        Self::PurgeDuringMove,
+        Self::FloorsNotTakenOver,
+        Self::FloorAccepts,
+        Self::HintClaimsFloor,
+        Self::TiesNotDecided,
+        Self::FloorHidesNewer,
     ];
 }
 

@@ -150,10 +150,9 @@ impl Intake {
             Reply::Accepted | Reply::Newer(_) if answer.from == self.me => {
                 self.taken(answer.round, out);
             }
-            Reply::BelowFloor(_) if answer.from == self.me => {
-                // The own floor rose since: the page is read again, with the floor of today.
+            Reply::BelowFloor(floor) if answer.from == self.me => {
                 probe("intake: a floor rose under a page");
-                self.again(answer.round, out);
+                self.again(answer.round, *floor, out);
             }
             _ => {}
         }
@@ -243,11 +242,16 @@ impl Intake {
         }
     }
 
-    fn again(&mut self, round: u32, out: &mut Vec<IntakeEffect>) {
-        if let Some((index, _)) = self.taking(round) {
-            self.sources[index].progress = Progress::Page(None);
-            self.ask(index, out);
-        }
+    /// A page was read under a lower floor than the own one: it is read again, once its source has
+    /// raised its floor to that. Purge rounds raise floors everywhere, but one may have been broken
+    /// off half-way, and while owners change there is no next one.
+    fn again(&mut self, asked: u32, own: Floor, out: &mut Vec<IntakeEffect>) {
+        let Some((index, _)) = self.taking(asked) else { return };
+        let source = &mut self.sources[index];
+        source.progress = Progress::Page(None);
+        let (to, round, ask) = (source.member.node, 0, Ask::RaiseFloor { to: own });
+        out.push(IntakeEffect::Send { to, round, ask });
+        self.ask(index, out);
     }
 
     fn taking(&self, asked: u32) -> Option<(usize, Option<Bytes>)> {

@@ -7,6 +7,7 @@
 //!
 //! Does not know: when to deliver, how fast, and how hints are kept through a restart.
 
+use crate::clock::Stamp;
 use crate::ids::NodeId;
 use crate::planted::{Bug, planted};
 use crate::probe::probe;
@@ -17,10 +18,12 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The hints of one partition in one life of its keyspace.
-#[derive(Clone, Debug, Default)]
+/// The hints of one partition in one life of its keyspace, a bounded number of them: beyond it
+/// comparison alone must even out what was not taken in time.
+#[derive(Clone, Debug)]
 pub struct Hints {
     kept: BTreeMap<(NodeId, Bytes), Hint>,
+    most: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +49,12 @@ pub struct Delivery {
 }
 
 impl Hints {
+    /// No hints yet, and never more than `most`.
+    #[must_use]
+    pub const fn bounded(most: usize) -> Self {
+        Self { kept: BTreeMap::new(), most }
+    }
+
     /// How many are kept.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -58,12 +67,16 @@ impl Hints {
         self.kept.is_empty()
     }
 
-    /// Keeps `item` for `target`, unless something newer is kept already. Whether it is kept; the
-    /// caller makes it durable.
+    /// Keeps `item` for `target`, unless something newer is kept already or there is no room.
+    /// Whether it is kept; the caller makes it durable.
     pub fn keep(&mut self, target: NodeId, item: &Item) -> bool {
         let place = (target, item.key.clone());
         let rank = item.record.borrow().rank();
         if self.kept.get(&place).is_some_and(|hint| hint.record.borrow().rank() >= rank) {
+            return false;
+        }
+        if self.kept.len() >= self.most && !self.kept.contains_key(&place) {
+            probe("hint: no room");
             return false;
         }
         self.kept.insert(place, Hint { record: item.record.clone(), taken: BTreeSet::new() });
@@ -146,7 +159,9 @@ impl Hint {
         let item = Item { key: key.clone(), record: self.record.clone() };
         let rank = item.record.borrow().rank();
         // It never was read from a store, so it carries no floor.
-        let origin = Origin::Kept { floor: Floor::ZERO };
+        let claims = planted(Bug::HintClaimsFloor);
+        let floor = if claims { Floor(Stamp(u64::MAX)) } else { Floor::ZERO };
+        let origin = Origin::Kept { floor };
         let ask = Ask::Take { items: Arc::from([item]), origin };
         Delivery { target, to, key: key.clone(), rank, ask }
     }

@@ -19,6 +19,7 @@ use crate::probe::probe;
 use crate::quorum::{Answer, Ask, Item, Member, Reply};
 use crate::record::Rank;
 use crate::replica::Floor;
+use crate::version::Millis;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct Purge {
     me: NodeId,
     owners: Vec<Member>,
     floor: Floor,
+    /// How long older events may still come, where the keyspace accepts event time.
+    event_horizon_ms: Option<Millis>,
     dead: Arc<[(Bytes, Rank)]>,
     covered: Vec<bool>,
     /// Where the next page of own records begins.
@@ -72,18 +75,22 @@ enum Stage {
 }
 
 impl Purge {
-    /// Begins a round among all owners, for what was dead and written by `floor`.
+    /// Begins a round among all owners, for what was dead and written by `floor`; in a keyspace
+    /// that accepts event time only for what no event can come before any more, which
+    /// `event_horizon_ms` after its version's time is so.
     #[must_use]
     pub fn start(
         me: NodeId,
         owners: Vec<Member>,
         floor: Floor,
+        event_horizon_ms: Option<Millis>,
         out: &mut Vec<PurgeEffect>,
     ) -> Self {
         let mut purge = Self {
             me,
             owners,
             floor,
+            event_horizon_ms,
             dead: Arc::from([]),
             covered: Vec::new(),
             after: None,
@@ -172,7 +179,7 @@ impl Purge {
         let at_ms = self.floor.0.wall_ms();
         let dead = items.iter().filter_map(|item| {
             let rank = item.record.borrow().rank();
-            let is_old = self.floor.covers(rank.written);
+            let is_old = self.floor.covers(rank.written) && self.is_past_events(&rank);
             (rank.is_dead_at(at_ms) && is_old).then(|| (item.key.clone(), rank))
         });
         self.dead = dead.collect();
@@ -186,6 +193,14 @@ impl Purge {
         }
         let ask = Ask::Prove { round: self.floor, dead: Arc::clone(&self.dead) };
         self.ask_all(&ask, out);
+    }
+
+    /// Whether an event older than a record of this rank would be refused by now.
+    fn is_past_events(&self, rank: &Rank) -> bool {
+        let horizon_ms = self.event_horizon_ms.filter(|_| !planted(Bug::EventsPurgedByWritten));
+        horizon_ms.is_none_or(|horizon_ms| {
+            rank.version.wall_ms.saturating_add(horizon_ms) <= self.floor.0.wall_ms()
+        })
     }
 
     fn proved(&mut self, more: bool, out: &mut Vec<PurgeEffect>) {
@@ -215,3 +230,6 @@ impl Purge {
         out.push(PurgeEffect::Over { purged });
     }
 }
+
+#[cfg(test)]
+mod tests;

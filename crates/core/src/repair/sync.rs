@@ -73,8 +73,12 @@ enum Asked {
     Record {
         key: Bytes,
     },
-    /// A record is being taken.
-    Taken,
+    /// A record is being taken, which this node had.
+    Taken {
+        source: NodeId,
+    },
+    /// A floor is being raised.
+    Raised,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -120,7 +124,14 @@ impl Sync {
             (Asked::Record { key }, Reply::Found { record, floor, .. }) => {
                 self.hand_over(key, from, record.clone(), *floor, out);
             }
-            (Asked::Taken, Reply::Accepted | Reply::Newer(_) | Reply::BelowFloor(_)) => {}
+            (Asked::Taken { source }, Reply::BelowFloor(floor)) => {
+                // A round of purge got no further than one of the two: the other raises its
+                // floor too, and the next comparison moves the record.
+                probe("sync: a floor was raised");
+                self.send(source, Asked::Raised, Ask::RaiseFloor { to: *floor }, out);
+            }
+            (Asked::Taken { .. }, Reply::Accepted | Reply::Newer(_))
+            | (Asked::Raised, Reply::Floors { .. }) => {}
             _ => {
                 probe("sync: broken off");
                 self.asked.clear();
@@ -218,6 +229,10 @@ impl Sync {
         let items = Arc::from([Item { key, record }]);
         self.moved += 1;
         probe("sync: a record was moved");
-        self.send(to, Asked::Taken, Ask::Take { items, origin: Origin::Kept { floor } }, out);
+        let origin = Origin::Kept { floor };
+        self.send(to, Asked::Taken { source: from }, Ask::Take { items, origin }, out);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,9 @@ impl Replica {
 
 fn by_rank(record: &Record<'_>, held: Option<Rank>) -> Verdict {
     match held {
+        Some(held) if held.version == record.version && planted(Bug::TiesNotDecided) => {
+            Verdict::Newer(held.version)
+        }
         Some(held) if held.version > record.version || held > record.rank() => {
             Verdict::Newer(held.version)
         }

@@ -102,6 +102,12 @@ impl Replica {
         self.purged
     }
 
+    /// Whether the floors of the others were taken over.
+    #[must_use]
+    pub const fn floors_known(&self) -> bool {
+        self.floors_known
+    }
+
     /// Whether its answers count in either owner set.
     #[must_use]
     pub fn counts(&self) -> bool {
@@ -168,9 +174,12 @@ impl Replica {
 
     /// Takes over the highest floor of every counting member; it is durable here.
     pub fn know_floors(&mut self, floor: Floor, purged: Floor) {
+        self.floors_known = true;
+        if planted(Bug::FloorsNotTakenOver) {
+            return;
+        }
         self.floor = self.floor.max(floor);
         self.purged = self.purged.max(purged);
-        self.floors_known = true;
     }
 
     /// Raises the floor; it is durable here.

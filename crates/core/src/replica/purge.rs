@@ -32,9 +32,15 @@ impl Replica {
         Ok((Reply::Proven(covered), ticket))
     }
 
+    /// Whether it is one of the owners, and they are not changing: an owner to be may still take
+    /// what the dead ones stand against.
+    pub(super) fn may_take_part_in_purge(&self) -> bool {
+        self.is_present() && (self.owners.next.is_empty() || planted(Bug::PurgeDuringMove))
+    }
+
     /// Whether dead records may be dropped in this round: the floor has risen to it.
     pub(super) fn may_purge(&self, round: Floor) -> bool {
-        self.is_present() && (self.floor >= round || planted(Bug::NoFloor))
+        self.may_take_part_in_purge() && (self.floor >= round || planted(Bug::NoFloor))
     }
 
     /// Drops exactly the proven records, where they are still what is stored.

@@ -77,10 +77,10 @@ impl Replica {
             Ask::Digest { .. } if !self.takes() => {
                 return Ok(Served::Refused(Refusal::NotCounting));
             }
-            Ask::Prove { round, dead } if self.is_present() => {
+            Ask::Prove { round, dead } if self.may_take_part_in_purge() => {
                 self.prove(header.slot, *round, dead, shelf)?
             }
-            Ask::RaiseFloor { to } if self.is_present() => {
+            Ask::RaiseFloor { to } if self.takes() => {
                 self.raise_floor(*to);
                 let (floor, purged) = (self.floor, self.purged);
                 (Reply::Floors { floor, purged }, S::Ticket::default())
@@ -173,14 +173,18 @@ impl Replica {
                 Verdict::Conflict => return self.conflict(slot, &item.key, shelf),
             }
         }
-        if below {
-            return Ok((Reply::BelowFloor(self.floor), ticket));
-        }
         // While its coordinator may stamp it again a batch is refused whole; when it will not,
         // the keys that something newer has passed by are passed over.
         let may_come_again = matches!(origin, Origin::Fresh { last: false, .. });
+        if below {
+            // Of a batch one key may lie below the floor and another have something newer, above
+            // the floor even: who stamps again must stamp above both.
+            let newest = newest.filter(|_| may_come_again && !planted(Bug::FloorHidesNewer));
+            let above = newest.map(|version| version.max(self.floor.last_version()));
+            return Ok((above.map_or(Reply::BelowFloor(self.floor), Reply::Newer), ticket));
+        }
         let reply = newest.map_or(Reply::Accepted, Reply::Newer);
-        let is_refused_whole = may_come_again && newest.is_some();
+        let is_refused_whole = may_come_again && newest.is_some() && !planted(Bug::BatchInPart);
         if !taken.is_empty() && !is_refused_whole {
             ticket = ticket.max(shelf.put(slot, &taken)?);
         }

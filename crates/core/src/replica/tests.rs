@@ -334,6 +334,24 @@ fn a_batch_below_a_floor_leaves_nothing() {
 }
 
 #[test]
+fn a_batch_below_a_floor_tells_of_what_is_newer_than_the_floor_too() {
+    let (newer, batch) = (live(600, "newer"), live(300, "batch"));
+    let asked = |origin| take(&[("a", &batch), ("b", &batch)], origin);
+    let mut replica = replica();
+    replica.raise_floor(floor(400));
+    for held in [["a", "b"], ["b", "a"]] {
+        let mut store = Store::with(&[(held[0], &newer)]);
+        // Who stamps again must stamp above both.
+        let first = ask(&mut replica, &mut store, asked(FIRST));
+        assert_eq!(first.0, Reply::Newer(version(600, 0)));
+        // In the last round what is newer would count as acceptance, which a floor never is.
+        let last = ask(&mut replica, &mut store, asked(LAST));
+        assert_eq!(last.0, Reply::BelowFloor(floor(400)));
+        assert_eq!(store.get(held[1]), None);
+    }
+}
+
+#[test]
 fn another_epoch_or_life_is_not_served() {
     let mut store = Store::default();
     let mut replica = replica();
@@ -489,4 +507,22 @@ proptest! {
         let newest = records.iter().max_by_key(|record| rank(record));
         prop_assert_eq!(store.get("k"), newest);
     }
+}
+
+#[test]
+fn while_owners_change_nothing_is_proven_or_purged_and_floors_still_rise() {
+    let set = owners(5, &[copy(1, 1), copy(2, 1)], &[copy(1, 1), copy(3, 5)]);
+    let mut replica = Replica::new(NodeId(1), KEYSPACE, set, ReplicaIncarnation(1), LIMITS);
+    let mut store = Store::default();
+    let (round, none) = (floor(400), Arc::from([]));
+    let refused = Reply::Refused(Refusal::NotCounting);
+    let mut answer = |ask: Ask| match replica.serve(&at(5, ask), NOW, &mut store).unwrap() {
+        Served::Held(held) => replica.release(held),
+        Served::Refused(refusal) => Reply::Refused(refusal),
+        Served::Behind => unreachable!("the epochs are the same"),
+    };
+    assert_eq!(answer(Ask::Prove { round, dead: Arc::clone(&none) }), refused);
+    assert_eq!(answer(Ask::Purge { round, proven: none }), refused);
+    let raised = Reply::Floors { floor: round, purged: Floor::ZERO };
+    assert_eq!(answer(Ask::RaiseFloor { to: round }), raised);
 }

@@ -208,12 +208,14 @@ fn what_is_not_answered_is_asked_again_and_the_late_answer_ignored() {
 }
 
 #[test]
-fn a_floor_that_rises_under_a_page_reads_the_source_again() {
+fn a_floor_that_rises_under_a_page_is_raised_at_its_source_and_the_page_read_again() {
     let mut scene = Scene::copying();
     scene.hears(1, 1, page_of(&["a"], true));
     scene.hears(ME, 4, Reply::Accepted);
     assert_eq!(scene.hears(1, 5, page_of(&["b"], false)), [ask_own(ME, 6, &["b"])]);
-    assert_eq!(scene.hears(ME, 6, Reply::BelowFloor(floor(90))), [ask_page(1, 7, None)]);
+    let ask = Ask::RaiseFloor { to: floor(90) };
+    let raise = IntakeEffect::Send { to: NodeId(1), round: 0, ask };
+    assert_eq!(scene.hears(ME, 6, Reply::BelowFloor(floor(90))), [raise, ask_page(1, 7, None)]);
 }
 
 #[test]

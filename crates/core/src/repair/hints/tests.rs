@@ -40,7 +40,7 @@ fn delivery(target: u32, to: u32, item: &Item) -> Delivery {
 }
 
 fn kept(items: &[(u32, &Item)]) -> Hints {
-    let mut hints = Hints::default();
+    let mut hints = Hints::bounded(1_000);
     for (target, item) in items {
         assert!(hints.keep(NodeId(*target), item));
     }
@@ -132,11 +132,20 @@ proptest! {
     /// In whatever order records are kept, the newest of each key is what is delivered.
     #[test]
     fn the_newest_is_delivered(times in prop::collection::vec(0_u64..9, 1..9)) {
-        let mut hints = Hints::default();
+        let mut hints = Hints::bounded(1_000);
         for at in &times {
             hints.keep(NodeId(2), &item("k", *at));
         }
         let newest = item("k", times.iter().copied().max().unwrap());
         prop_assert_eq!(all(&hints, &owners(&[1, 2], &[])), [delivery(2, 2, &newest)]);
     }
+}
+
+#[test]
+fn beyond_its_bound_nothing_new_is_kept_and_what_is_kept_stays_current() {
+    let mut hints = Hints::bounded(1);
+    assert!(hints.keep(NodeId(3), &item("k", 1)));
+    assert!(!hints.keep(NodeId(3), &item("l", 1)) && !hints.keep(NodeId(2), &item("k", 1)));
+    assert!(hints.keep(NodeId(3), &item("k", 2)));
+    assert_eq!(hints.len(), 1);
 }

@@ -1,0 +1,44 @@
+//! A comparison whose sides have different floors.
+
+use super::*;
+use crate::clock::Stamp;
+use crate::ids::{Epoch, ReplicaIncarnation};
+use crate::quorum::Member;
+use crate::record::OwnedBody;
+use crate::version::Version;
+
+fn answer(from: u32, round: u32, reply: Reply) -> Answer {
+    let from = Member { node: NodeId(from), incarnation: ReplicaIncarnation(1) };
+    let epoch = Epoch { generation: 1, index: 1 };
+    Answer { from, epoch, round, clock: Stamp::ZERO, reply }
+}
+
+#[test]
+fn where_a_record_lies_below_the_others_floor_the_own_one_rises() {
+    let version = Version { wall_ms: 5, counter: 0, node: NodeId(1) };
+    let body = OwnedBody::Tombstone;
+    let record = OwnedRecord { version, written: version, expires_at: None, body };
+    let rank = record.borrow().rank();
+    let key = Bytes::from_static(b"k");
+    let mut out = Vec::new();
+    let mut sync = Sync::start(NodeId(1), NodeId(2), 100, &mut out);
+    let mut says = |from, round, reply| {
+        let mut out = Vec::new();
+        sync.answered(&answer(from, round, reply), &mut out);
+        out
+    };
+    says(1, 1, Reply::Digest(Digest::Keys(vec![(key.clone(), rank)])));
+    says(2, 2, Reply::Digest(Digest::Keys(Vec::new())));
+    let (mine, theirs) = (Floor(Stamp::start_of(3)), Floor(Stamp::start_of(8)));
+    let found = Reply::Found { rank: Some(rank), record: Some(record.clone()), floor: mine };
+    let items = Arc::from([Item { key, record }]);
+    let take = Ask::Take { items, origin: Origin::Kept { floor: mine } };
+    assert_eq!(says(1, 3, found), [SyncEffect::Send { to: NodeId(2), round: 4, ask: take }]);
+    let raise = Ask::RaiseFloor { to: theirs };
+    assert_eq!(
+        says(2, 4, Reply::BelowFloor(theirs)),
+        [SyncEffect::Send { to: NodeId(1), round: 5, ask: raise }]
+    );
+    let raised = Reply::Floors { floor: theirs, purged: Floor::ZERO };
+    assert_eq!(says(1, 5, raised), [SyncEffect::Over { moved: 1 }]);
+}
