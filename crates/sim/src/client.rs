@@ -1,5 +1,7 @@
 //! What clients ask, and what they were answered: the history that the oracles judge.
 
+use crate::layout::Layout;
+use crate::options::Options;
 use bytes::Bytes;
 use fastrand::Rng;
 use shoal_core::quorum::{Decide, Level};
@@ -7,10 +9,14 @@ use shoal_core::record::{OwnedBody, PLAIN, Rank};
 use shoal_core::version::{Millis, Version};
 use shoal_core::{NodeId, Record};
 
+/// How far ahead of its coordinator's physical time an event may lie, in milliseconds.
+pub(crate) const EVENT_SKEW_MS: i64 = 400;
+
 /// One request of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
-    pub(crate) key: Bytes,
+    /// One key, but for a batch, whose keys share a slot.
+    pub(crate) keys: Vec<Bytes>,
     pub(crate) level: Level,
     pub(crate) kind: Kind,
 }
@@ -29,6 +35,17 @@ pub(crate) enum Kind {
     Add,
     /// Append the serial number to what is there, if there is anything.
     Append,
+    /// Store the request's serial number under some keys and delete the others, as one.
+    Batch {
+        /// Whether each is deleted.
+        deletes: Vec<bool>,
+    },
+    /// Store the request's serial number, or delete, as of a time of the client's.
+    Event {
+        /// The time, in milliseconds from now.
+        at_ms: i64,
+        deletes: bool,
+    },
 }
 
 /// What the client was told.
@@ -36,6 +53,8 @@ pub(crate) enum Kind {
 pub(crate) enum Told {
     /// A write was done; a read-modify-write that wrote nothing has no version.
     Written { version: Option<Version> },
+    /// An event is older than what is stored.
+    Superseded { by: Version },
     /// A read found this.
     Found { rank: Option<Rank>, value: Option<Bytes> },
     /// Nothing was done.
@@ -55,40 +74,91 @@ pub(crate) struct Entry {
     pub(crate) told: Option<(u64, Told)>,
 }
 
+impl Entry {
+    /// Whether the request touches `key`.
+    pub(crate) fn touches(&self, key: &Bytes) -> bool {
+        self.request.keys.contains(key)
+    }
+}
+
 impl Request {
-    pub(crate) fn random(
-        rng: &mut Rng,
-        keys: u32,
-        updates: f64,
-        expiries: f64,
-        other: f64,
-    ) -> Self {
-        let is_update = rng.f64() < updates;
+    pub(crate) fn random(rng: &mut Rng, options: &Options, layout: &Layout) -> Self {
+        let is_update = rng.f64() < options.updates;
+        let number = rng.u32(0..options.keys);
         // Counters have keys of their own, so that their sums can be told.
         let (name, kind) = if is_update && rng.bool() {
             ("counter", Kind::Add)
         } else if is_update {
             ("key", Kind::Append)
         } else {
-            let ttl_ms = (rng.f64() < expiries).then(|| rng.u64(1..=2_000));
-            let kind = match rng.u32(0..10) {
-                0..=3 => Kind::Put { ttl_ms },
-                4..=5 => Kind::Delete,
-                _ => Kind::Read,
-            };
+            let kind = Self::plain(rng, options);
             (if matches!(kind, Kind::Read) && rng.u32(0..4) == 0 { "counter" } else { "key" }, kind)
         };
-        let key = Bytes::from(format!("{name}-{}{{s}}", rng.u32(0..keys)));
-        let level = if rng.f64() < other && !is_update {
+        let mut keys = vec![layout.key(name, number)];
+        if let Kind::Batch { deletes } = &kind {
+            // The next ones in the same slot.
+            let others = (1..deletes.len()).filter_map(|place| {
+                let step = u32::try_from(place).ok()? * layout.stride();
+                Some(layout.key(name, number + step))
+            });
+            keys.extend(others);
+        }
+        let level = if rng.f64() < options.other_levels && !is_update {
             if rng.bool() { Level::One } else { Level::All }
         } else {
             Level::Quorum
         };
-        Self { key, level, kind }
+        Self { keys, level, kind }
+    }
+
+    fn plain(rng: &mut Rng, options: &Options) -> Kind {
+        if rng.u32(0..10) >= 6 {
+            return Kind::Read;
+        }
+        if rng.f64() < options.events {
+            let back_ms = i64::try_from(options.event_horizon_ms.min(20_000)).unwrap_or(0);
+            let at_ms =
+                if rng.bool() { rng.i64(-back_ms..=0) } else { rng.i64(-600..=EVENT_SKEW_MS) };
+            return Kind::Event { at_ms, deletes: rng.u32(0..3) == 0 };
+        }
+        if rng.f64() < options.batches {
+            let deletes = (0..rng.usize(2..=4)).map(|_| rng.u32(0..4) == 0);
+            return Kind::Batch { deletes: deletes.collect() };
+        }
+        if rng.u32(0..3) == 0 {
+            return Kind::Delete;
+        }
+        Kind::Put { ttl_ms: (rng.f64() < options.expiries).then(|| rng.u64(1..=2_000)) }
+    }
+
+    /// A read at quorum.
+    pub(crate) fn read(key: Bytes) -> Self {
+        Self { keys: vec![key], level: Level::Quorum, kind: Kind::Read }
+    }
+
+    /// The first key.
+    pub(crate) fn key(&self) -> &Bytes {
+        &self.keys[0]
     }
 
     pub(crate) const fn writes(&self) -> bool {
         !matches!(self.kind, Kind::Read)
+    }
+
+    /// What a plain write stores under each of its keys; nothing for other kinds.
+    pub(crate) fn bodies(&self, serial: u64) -> Vec<OwnedBody> {
+        let value = Bytes::from(serial.to_string());
+        let body = |deletes: bool| match deletes {
+            true => OwnedBody::Tombstone,
+            false => OwnedBody::Live { kind: PLAIN, bytes: value.clone() },
+        };
+        match &self.kind {
+            Kind::Put { .. } => vec![body(false)],
+            Kind::Delete => vec![body(true)],
+            Kind::Batch { deletes } => deletes.iter().map(|deletes| body(*deletes)).collect(),
+            Kind::Event { deletes, .. } => vec![body(*deletes)],
+            Kind::Read | Kind::Add | Kind::Append => Vec::new(),
+        }
     }
 }
 

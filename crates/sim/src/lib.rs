@@ -10,14 +10,18 @@
 //! Does not know: real time, files, sockets, threads.
 
 mod client;
+mod copy;
+mod layout;
 mod map_log;
 mod network;
 mod node;
 mod options;
 pub mod oracle;
 mod run;
+#[cfg(test)]
+mod scenarios;
 mod shelf;
 mod world;
 
-pub use options::Options;
+pub use options::{Family, Faults, Options};
 pub use run::{Failure, Report, run};

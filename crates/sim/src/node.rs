@@ -1,29 +1,24 @@
-//! One node of the simulated cluster: its clock, its copy, and the requests under way at it.
+//! One node of the simulated cluster: its clock, its copies, and the requests under way at it.
 //!
 //! Holds: no rule of replication. It passes events to the machines of `shoal-core` and carries
 //! out what they ask for.
 
 use crate::client::Deciding;
+use crate::copy::{Job, SimCopy};
+use crate::layout::Place;
 use crate::shelf::SimShelf;
 use bytes::Bytes;
 use shoal_core::clock::{Ceiling, Clock, ClockError, MAX_SKEW_MS, Stamp};
-use shoal_core::movement::Intake;
 use shoal_core::quorum::{Effect, Envelope, Event, Execute, Executed, Owners, Read, ReadOutcome};
 use shoal_core::quorum::{Stamps, Write, WriteOutcome};
-use shoal_core::repair::{Delivery, Hints, Purge, Sync, TreeSecret};
-use shoal_core::replica::{Held, Limits, Now, Replica};
+use shoal_core::repair::Delivery;
+use shoal_core::replica::{Held, Now};
 use shoal_core::version::Version;
-use shoal_core::{Incarnation, NodeId, ReplicaIncarnation};
+use shoal_core::{Incarnation, NodeId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub(crate) const KEYSPACE: Incarnation = Incarnation(1);
-pub(crate) const LIMITS: Limits = Limits {
-    max_skew_ms: MAX_SKEW_MS,
-    event_horizon_ms: 7 * 24 * 3_600_000,
-    secret: TreeSecret(0x5EC2_E700),
-};
-
 /// A request under way at a node, by number; numbers are never used twice.
 pub(crate) type OpId = u64;
 
@@ -35,10 +30,20 @@ pub(crate) enum Op {
     Hint(Delivery),
 }
 
+/// A request under way, and where its keys lie.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) op: Op,
+    pub(crate) place: Place,
+    /// When it began, in milliseconds of the run.
+    pub(crate) began_ms: u64,
+}
+
 /// An answer that waits for the store.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) held: Held<u64>,
+    pub(crate) partition: usize,
     pub(crate) to: NodeId,
     pub(crate) op: OpId,
     pub(crate) round: u32,
@@ -54,17 +59,10 @@ pub(crate) struct SimNode {
     pub(crate) durable_ceiling: Ceiling,
     /// Physical time minus true time, in milliseconds.
     pub(crate) offset_ms: i64,
-    pub(crate) replica: Replica,
     pub(crate) shelf: SimShelf,
-    pub(crate) hints: Hints,
-    /// Its proof as a member of `next`, and the number that the proof's questions carry.
-    pub(crate) intake: Option<(OpId, Intake)>,
-    /// A comparison with another replica, the number that its questions carry, and when it
-    /// began, in milliseconds of true time.
-    pub(crate) sync: Option<(OpId, Sync, u64)>,
-    /// A round of purge, likewise.
-    pub(crate) purge: Option<(OpId, Purge, u64)>,
-    pub(crate) ops: BTreeMap<OpId, Op>,
+    /// What it has of each partition.
+    pub(crate) copies: Vec<SimCopy>,
+    pub(crate) ops: BTreeMap<OpId, Running>,
     pub(crate) waiting: Vec<Waiting>,
     /// Questions under a newer epoch than the node knows.
     pub(crate) behind: Vec<(NodeId, OpId, Envelope)>,
@@ -77,10 +75,7 @@ pub(crate) struct SimNode {
 }
 
 impl SimNode {
-    pub(crate) fn new(id: NodeId, owners: &Arc<Owners>, offset_ms: i64) -> Self {
-        let incarnation = if owners.has_node(id) { 1 } else { 0 };
-        let owners = Arc::clone(owners);
-        let replica = Replica::new(id, KEYSPACE, owners, ReplicaIncarnation(incarnation), LIMITS);
+    pub(crate) fn new(id: NodeId, copies: Vec<SimCopy>, offset_ms: i64) -> Self {
         Self {
             id,
             up: true,
@@ -88,12 +83,8 @@ impl SimNode {
             clock: Clock::restart(Ceiling(0), MAX_SKEW_MS),
             durable_ceiling: Ceiling(0),
             offset_ms,
-            replica,
             shelf: SimShelf::default(),
-            hints: Hints::default(),
-            intake: None,
-            sync: None,
-            purge: None,
+            copies,
             ops: BTreeMap::new(),
             waiting: Vec::new(),
             behind: Vec::new(),
@@ -101,6 +92,18 @@ impl SimNode {
             turns: BTreeMap::new(),
             tried: BTreeMap::new(),
         }
+    }
+
+    /// The partition of which the question with this number is part of a job, if it is.
+    pub(crate) fn job(&self, id: OpId) -> Option<(usize, Job)> {
+        self.copies
+            .iter()
+            .enumerate()
+            .find_map(|(partition, copy)| copy.job(id).map(|job| (partition, job)))
+    }
+
+    pub(crate) fn owners(&self, partition: usize) -> &Arc<Owners> {
+        self.copies[partition].replica.owners()
     }
 
     pub(crate) fn physical_ms(&self, true_ms: u64) -> u64 {
@@ -138,15 +141,18 @@ impl SimNode {
         self.behind.clear();
         self.turns.clear();
         self.suspects.clear();
-        self.intake = None;
-        self.sync = None;
-        self.purge = None;
-        if memory {
-            self.shelf.wipe();
-            self.replica.lose();
-        } else {
-            self.shelf.crash(kept);
+        for copy in &mut self.copies {
+            copy.intakes.clear();
+            copy.sync = None;
+            copy.purge = None;
+            if memory {
+                copy.replica.lose();
+            }
         }
+        if memory {
+            self.shelf.wipe(|_| true);
+        }
+        self.shelf.crash(kept);
     }
 }
 

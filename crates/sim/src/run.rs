@@ -1,13 +1,13 @@
 //! One run: faults and load, then calm, then judgement.
 
-use crate::client::{Kind, Request, Told};
+use crate::client::{Request, Told};
 use crate::options::Options;
 use crate::oracle::{self, Counts};
 use crate::world::World;
 use bytes::Bytes;
 use shoal_core::NodeId;
-use shoal_core::quorum::Level;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// How long the faulty phase may last, in milliseconds of virtual time.
 const STORM_MS: u64 = 600_000;
@@ -40,6 +40,14 @@ pub struct Failure {
     pub options: Box<Options>,
     /// The promise, and how.
     pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = self.options.family.name();
+        writeln!(f, "seed {} of {family}: {}", self.options.seed, self.what)?;
+        write!(f, "  replay: {}", self.options.replay())
+    }
 }
 
 /// Makes one run.
@@ -90,6 +98,7 @@ fn sound(world: &World) -> Result<(), String> {
 /// Faults end, everyone comes back, and everyone is believed to be up.
 fn calm(world: &mut World) {
     world.is_calm = true;
+    world.note_time();
     // Nobody asks for more than was asked so far.
     world.options.requests = world.history.len();
     world.network.calm();
@@ -107,26 +116,27 @@ fn last_questions(world: &mut World) -> Result<(), String> {
         world.node(id).suspects.clear();
     }
     let keys: BTreeSet<Bytes> =
-        world.history.iter().map(|entry| entry.request.key.clone()).collect();
+        world.history.iter().flat_map(|entry| entry.request.keys.iter().cloned()).collect();
     let first = world.history.len();
     for key in keys {
-        let request = Request { key, level: Level::Quorum, kind: Kind::Read };
-        world.ask_for(0, &request);
+        world.ask_for(0, &Request::read(key));
     }
     let until_ms = world.elapsed_ms + CALM_MS;
     while world.step(until_ms) {}
     for entry in &world.history[first..] {
         if !matches!(entry.told, Some((_, Told::Found { .. }))) {
+            let partition = world.layout.place(entry.request.key()).partition;
             let copies: Vec<_> = world
                 .nodes
                 .iter()
-                .map(|node| (node.replica.member(), node.replica.owners().epoch))
+                .map(|node| &node.copies[partition].replica)
+                .map(|replica| (replica.member(), replica.owners().epoch))
                 .collect();
             return Err(format!(
                 "liveness: {:?} cannot be read in the calm: {:?}; owners {:?}, copies {copies:?}",
-                entry.request.key,
+                entry.request.key(),
                 entry.told,
-                world.map.newest(),
+                world.map.newest(partition),
             ));
         }
     }

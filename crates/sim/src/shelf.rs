@@ -1,20 +1,23 @@
-//! A store that can be cut off from its power: what is put is seen at once, and durable later, in
-//! order.
+//! A node's store, which can be cut off from its power: what is put is seen at once, and durable
+//! later, in order. All partitions of the node share it.
 
 use bytes::Bytes;
 use shoal_core::replica::Shelf;
 use shoal_core::{OwnedRecord, Record, Slot};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::ops::Bound;
 
+/// A key within its slot.
+type At = (Slot, Bytes);
 /// A key, and its new record; none removes it.
-type Change = (Bytes, Option<OwnedRecord>);
+type Change = (At, Option<OwnedRecord>);
 
-/// The records of one copy.
+/// The records of one node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SimShelf {
-    live: BTreeMap<Bytes, (OwnedRecord, u64)>,
-    durable: BTreeMap<Bytes, (OwnedRecord, u64)>,
+    live: BTreeMap<At, (OwnedRecord, u64)>,
+    durable: BTreeMap<At, (OwnedRecord, u64)>,
     /// What is not durable yet, in the order in which it was put.
     pending: Vec<(u64, Vec<Change>)>,
     position: u64,
@@ -62,14 +65,23 @@ impl SimShelf {
         self.pending.len()
     }
 
-    /// Everything is gone, durably.
-    pub(crate) fn wipe(&mut self) {
-        *self = Self { position: self.position, synced: self.position, ..Self::default() };
+    /// Everything in the slots of which `is` is true is gone, durably.
+    pub(crate) fn wipe(&mut self, is: impl Fn(Slot) -> bool) {
+        self.live.retain(|(slot, _), _| !is(*slot));
+        self.durable.retain(|(slot, _), _| !is(*slot));
+        for (_, changes) in &mut self.pending {
+            changes.retain(|((slot, _), _)| !is(*slot));
+        }
     }
 
     /// What is stored now, durable or not.
-    pub(crate) fn records(&self) -> impl Iterator<Item = (&Bytes, &OwnedRecord)> {
-        self.live.iter().map(|(key, (record, _))| (key, record))
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Slot, &Bytes, &OwnedRecord)> {
+        self.live.iter().map(|((slot, key), (record, _))| (*slot, key, record))
+    }
+
+    /// What is stored under a key, durable or not.
+    pub(crate) fn get(&self, slot: Slot, key: &Bytes) -> Option<&OwnedRecord> {
+        self.live.get(&(slot, key.clone())).map(|(record, _)| record)
     }
 }
 
@@ -79,51 +91,57 @@ impl Shelf for SimShelf {
 
     fn look<R>(
         &self,
-        _: Slot,
+        slot: Slot,
         key: &[u8],
         f: impl FnOnce(Option<&Record<'_>>) -> R,
     ) -> Result<(R, u64), Infallible> {
-        let held = self.live.get(key);
+        let held = self.live.get(&(slot, Bytes::copy_from_slice(key)));
         let record = held.map(|(record, _)| record.borrow());
         Ok((f(record.as_ref()), held.map_or(0, |(_, at)| *at)))
     }
 
     fn page(
         &self,
-        _: Slot,
+        slot: Slot,
         after: Option<&[u8]>,
         limit: usize,
         mut f: impl FnMut(&[u8], &Record<'_>),
     ) -> Result<u64, Infallible> {
         let mut ticket = 0;
-        let rest = self.live.iter().filter(|(key, _)| after.is_none_or(|after| &key[..] > after));
-        for (key, (record, at)) in rest.take(limit) {
+        let first = match after {
+            Some(after) => Bound::Excluded((slot, Bytes::copy_from_slice(after))),
+            None => Bound::Included((slot, Bytes::new())),
+        };
+        let rest = self.live.range((first, Bound::Unbounded));
+        let rest = rest.take_while(|((at, _), _)| *at == slot);
+        for ((_, key), (record, at)) in rest.take(limit) {
             ticket = ticket.max(*at);
             f(key, &record.borrow());
         }
         Ok(ticket)
     }
 
-    fn put(&mut self, _: Slot, records: &[(&[u8], Record<'_>)]) -> Result<u64, Infallible> {
+    fn put(&mut self, slot: Slot, records: &[(&[u8], Record<'_>)]) -> Result<u64, Infallible> {
         self.position += 1;
         let at = self.position;
         let mut owned = Vec::new();
         for (key, record) in records {
             let (key, record) = (Bytes::copy_from_slice(key), OwnedRecord::from(*record));
-            self.live.insert(key.clone(), (record.clone(), at));
-            owned.push((key, Some(record)));
+            self.live.insert((slot, key.clone()), (record.clone(), at));
+            owned.push(((slot, key), Some(record)));
         }
         self.pending.push((at, owned));
         Ok(at)
     }
 
-    fn remove(&mut self, _: Slot, keys: &[&[u8]]) -> Result<u64, Infallible> {
+    fn remove(&mut self, slot: Slot, keys: &[&[u8]]) -> Result<u64, Infallible> {
         self.position += 1;
         let at = self.position;
         let mut gone = Vec::new();
         for key in keys {
-            self.live.remove(*key);
-            gone.push((Bytes::copy_from_slice(key), None));
+            let key = (slot, Bytes::copy_from_slice(key));
+            self.live.remove(&key);
+            gone.push((key, None));
         }
         self.pending.push((at, gone));
         Ok(at)

@@ -4,25 +4,29 @@
 //! that a run is a function of its options.
 
 mod faults;
+mod hints;
 mod moves;
 mod purges;
 mod requests;
 mod serving;
 mod syncs;
+mod trace;
+mod watch;
 
 use crate::client::{Deciding, Entry, Told};
+use crate::copy::{Job, SimCopy};
+use crate::layout::{Layout, Place};
 use crate::map_log::MapLog;
 use crate::network::Network;
-use crate::node::{Done, KEYSPACE, Op, OpId, SimNode, Ticker};
+use crate::node::{Done, KEYSPACE, Op, OpId, Running, SimNode, Ticker};
 use crate::options::Options;
 use fastrand::Rng;
-use shoal_core::quorum::{
-    Answer, Ask, Effect, Envelope, Event, Header, Item, Member, Owners, Refusal, Reply,
-};
-use shoal_core::{Epoch, NodeId, Slot, Version};
+use shoal_core::quorum::{Answer, Ask, Effect, Envelope, Event, Header, Member, Owners};
+use shoal_core::{Epoch, NodeId, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use xxhash_rust::xxh3::Xxh3;
+use trace::Trace;
+use watch::Watch;
 
 /// True time at the start, in milliseconds since the Unix epoch.
 const START_MS: u64 = 1_800_000_000_000;
@@ -42,7 +46,7 @@ pub(crate) enum Happening {
     Failed { node: NodeId, life: u64, op: OpId, peer: NodeId },
     Deadline { node: NodeId, life: u64, op: OpId },
     Slow { node: NodeId, life: u64, op: OpId },
-    Map { node: NodeId, life: u64, owners: Arc<Owners> },
+    Map { node: NodeId, life: u64, owners: Vec<Arc<Owners>> },
     Tend { node: NodeId, life: u64 },
     Suspicion { node: NodeId, life: u64, about: NodeId, down: bool },
     Start { node: NodeId },
@@ -68,6 +72,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<SimNode>,
     pub(crate) network: Network,
     pub(crate) map: MapLog,
+    pub(crate) layout: Layout,
     pub(crate) history: Vec<Entry>,
     pub(crate) broken: Option<String>,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -80,31 +85,37 @@ pub(crate) struct World {
     /// The history's line, and the client, that a request is for.
     pub(crate) serial_of: BTreeMap<OpId, u64>,
     pub(crate) client_of: BTreeMap<u64, usize>,
-    /// Who has proven itself for the newest intent.
-    pub(crate) proven: BTreeSet<Member>,
+    /// Who has proven itself for the newest intent of each partition, and in which slots.
+    pub(crate) proven: Vec<BTreeMap<Member, BTreeSet<Slot>>>,
     /// How many changes of owners were finished.
     pub(crate) cut_overs: u64,
     /// How many records were purged everywhere.
     pub(crate) purged: u64,
-    /// The last stamp of each node's clock, kept outside of the nodes.
-    pub(crate) last_stamps: BTreeMap<NodeId, Version>,
-    trace: Xxh3,
+    /// How many records comparisons moved.
+    pub(crate) moved: u64,
+    pub(crate) watch: Watch,
+    trace: Trace,
 }
 
 impl World {
     pub(crate) fn new(options: Options) -> Self {
         let mut rng = Rng::with_seed(options.seed);
-        let map = MapLog::new(options.replicas);
+        let map = MapLog::new(&options);
+        let layout = Layout::new(options.partitions, options.slots);
         let skew = i64::try_from(options.skew_ms).unwrap_or(0);
-        let nodes = (1..=options.nodes)
-            .map(|id| SimNode::new(NodeId(id), map.newest(), rng.i64(-skew..=skew)))
-            .collect();
+        let nodes = (1..=options.nodes).map(NodeId).map(|id| {
+            let copies = map.all();
+            let copies = copies.iter().map(|owners| SimCopy::new(id, owners, &options)).collect();
+            SimNode::new(id, copies, rng.i64(-skew..=skew))
+        });
         let mut world = Self {
+            nodes: nodes.collect(),
             network: Network::new(&options),
+            proven: vec![BTreeMap::new(); layout.partitions()],
             options,
             rng,
-            nodes,
             map,
+            layout,
             history: Vec::new(),
             broken: None,
             queue: BTreeMap::new(),
@@ -115,11 +126,11 @@ impl World {
             next_op: 1,
             serial_of: BTreeMap::new(),
             client_of: BTreeMap::new(),
-            proven: BTreeSet::new(),
             cut_overs: 0,
             purged: 0,
-            last_stamps: BTreeMap::new(),
-            trace: Xxh3::new(),
+            moved: 0,
+            watch: Watch::default(),
+            trace: Trace::default(),
         };
         for id in 1..=world.options.nodes {
             let node = NodeId(id);
@@ -166,7 +177,7 @@ impl World {
         let happening = self.queue.remove(&(at, made)).expect("it was the first");
         self.elapsed_ms = at;
         self.steps += 1;
-        self.trace.update(format!("{at} {happening:?}").as_bytes());
+        self.trace.note(at, &happening);
         self.happen(happening);
         true
     }
@@ -265,64 +276,75 @@ impl World {
     pub(crate) fn op_event(&mut self, at: NodeId, id: OpId, event: Event) {
         let now = self.true_ms();
         let node = self.node(at);
-        if node.intake.as_ref().is_some_and(|(intake, _)| *intake == id) {
-            return self.intake_event(at, &event);
+        if let Some((partition, job)) = node.job(id) {
+            let Event::Answered(answer) = event else { return };
+            return match job {
+                Job::Intake(slot) => self.intake_event(at, Place { partition, slot }, &answer),
+                Job::Sync => self.sync_event(at, partition, &answer),
+                Job::Purge => self.purge_event(at, partition, &answer),
+            };
         }
-        if node.sync.as_ref().is_some_and(|(sync, _, _)| *sync == id) {
-            return self.sync_event(at, &event);
+        let Some(mut running) = node.ops.remove(&id) else { return };
+        if let Op::Hint(delivery) = &running.op {
+            return self.hint_event(at, running.place, delivery, &event);
         }
-        if node.purge.as_ref().is_some_and(|(purge, _, _)| *purge == id) {
-            return self.purge_event(at, &event);
+        if let Event::Answered(answer) = &event {
+            self.watch.heard(id, answer);
         }
-        let Some(mut op) = node.ops.remove(&id) else { return };
-        if let Op::Hint(delivery) = op {
-            return self.hint_event(at, &delivery, &event);
-        }
+        let node = self.node(at);
         let physical_ms = node.physical_ms(now);
         let mut ticker = Ticker { clock: &mut node.clock, physical_ms };
-        let effects = op.on(event, &mut ticker);
-        self.carry_out(at, id, op, effects);
+        let effects = running.op.on(event, &mut ticker);
+        self.carry_out(at, id, running, effects);
     }
 
-    fn hint_event(&mut self, at: NodeId, delivery: &shoal_core::repair::Delivery, event: &Event) {
-        let Event::Answered(answer) = event else { return };
-        let node = self.node(at);
-        let owners = Arc::clone(node.replica.owners());
-        node.hints.answered(delivery, answer.from, &answer.reply, &owners);
-        if answer.reply == Reply::Refused(Refusal::Stale) {
-            self.pull_map(at);
-        }
+    /// Begins a request, of whose machine these are the first effects.
+    pub(crate) fn begin_op(
+        &mut self,
+        at: NodeId,
+        id: OpId,
+        place: Place,
+        op: Op,
+        effects: Vec<Effect<Done>>,
+    ) {
+        let life = self.node(at).life;
+        self.after(DEADLINE_MS, Happening::Deadline { node: at, life, op: id });
+        self.after(SLOW_MS, Happening::Slow { node: at, life, op: id });
+        let running = Running { op, place, began_ms: self.elapsed_ms };
+        self.carry_out(at, id, running, effects);
     }
 
-    pub(crate) fn carry_out(&mut self, at: NodeId, id: OpId, op: Op, effects: Vec<Effect<Done>>) {
-        let epoch = op.owners().map(|owners| owners.epoch);
+    fn carry_out(&mut self, at: NodeId, id: OpId, running: Running, effects: Vec<Effect<Done>>) {
+        let place = running.place;
+        let epoch = running.op.owners().map(|owners| owners.epoch);
         let mut remapped = None;
         for effect in effects {
             match effect {
                 Effect::Send { to, round, ask } => {
                     let epoch = epoch.expect("a machine that sends knows owners");
-                    self.ask_replica(at, to, id, round, ask, epoch);
+                    self.watch.sent(id, round);
+                    self.ask_replica((at, to), place.slot, id, round, ask, epoch);
                 }
                 Effect::PullMap { above } => {
-                    let known = Arc::clone(self.node(at).replica.owners());
+                    let known = Arc::clone(self.node(at).owners(place.partition));
                     if known.epoch > above {
                         remapped = Some(known);
                     } else {
                         self.pull_map(at);
                     }
                 }
-                Effect::Done(done) => self.finish(at, id, done),
-                Effect::Hint { to } => {
-                    for item in items_of(&op) {
-                        self.node(at).hints.keep(to, &item);
-                    }
+                Effect::Done(done) => {
+                    self.judge_acknowledgement(id, &running.op, &done);
+                    self.finish(at, id, done);
                 }
+                Effect::Hint { to } => self.keep_hints(at, place, to, &running.op),
             }
         }
-        if op.is_over() {
-            self.end_turn(at, id, &op);
+        if running.op.is_over() {
+            self.watch.forget(id);
+            self.end_turn(at, id, &running.op);
         } else {
-            self.node(at).ops.insert(id, op);
+            self.node(at).ops.insert(id, running);
         }
         if let Some(owners) = remapped {
             self.op_event(at, id, Event::Remapped(owners));
@@ -331,8 +353,8 @@ impl World {
 
     pub(crate) fn ask_replica(
         &mut self,
-        at: NodeId,
-        to: NodeId,
+        (at, to): (NodeId, NodeId),
+        slot: Slot,
         op: OpId,
         round: u32,
         ask: Ask,
@@ -340,47 +362,28 @@ impl World {
     ) {
         let now = self.true_ms();
         let clock = self.node(at).told_clock(now);
-        let slot = Slot::new(0).expect("the first slot");
         let header = Header { keyspace: KEYSPACE, slot, epoch, clock };
         self.send(at, to, &Packet::Ask { op, envelope: Envelope { header, round, ask } });
-    }
-
-    /// Begins the timers of a request.
-    pub(crate) fn time(&mut self, at: NodeId, op: OpId) {
-        let life = self.node(at).life;
-        self.after(DEADLINE_MS, Happening::Deadline { node: at, life, op });
-        self.after(SLOW_MS, Happening::Slow { node: at, life, op });
     }
 
     /// What a node does by itself now and then.
     fn tend(&mut self, at: NodeId) {
         let now = self.true_ms();
-        let node = self.node(at);
-        node.tend_clock(now);
-        let owners = Arc::clone(node.replica.owners());
-        let suspects = node.suspects.clone();
-        let deliveries = node.hints.deliveries(&owners, |peer| !suspects.contains(&peer), 8);
-        for delivery in deliveries {
-            let id = self.new_op();
-            let (to, ask) = (delivery.to, delivery.ask.clone());
-            self.node(at).ops.insert(id, Op::Hint(delivery));
-            self.ask_replica(at, to, id, 0, ask, owners.epoch);
+        self.node(at).tend_clock(now);
+        self.watch_node(at);
+        let mut is_behind = false;
+        for partition in 0..self.layout.partitions() {
+            self.deliver_hints(at, partition);
+            self.tend_intakes(at, partition);
+            self.tend_sync(at, partition);
+            self.tend_purge(at, partition);
+            self.readmit(partition);
+            let known = self.node(at).owners(partition).epoch;
+            is_behind |= self.map.newest(partition).epoch > known;
         }
-        self.tend_intake(at);
-        self.tend_sync(at);
-        self.tend_purge(at);
-        self.readmit();
         // Gossip says that a newer map exists.
-        if self.map.newest().epoch > owners.epoch && (self.is_calm || self.rng.u32(0..4) == 0) {
+        if is_behind && (self.is_calm || self.rng.u32(0..4) == 0) {
             self.pull_map(at);
         }
-    }
-}
-
-fn items_of(op: &Op) -> Vec<Item> {
-    match op {
-        Op::Write(write) => write.items().to_vec(),
-        Op::Execute(execute) => execute.kept().cloned().into_iter().collect(),
-        Op::Read(_) | Op::Hint(_) => Vec::new(),
     }
 }

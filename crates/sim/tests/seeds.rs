@@ -2,17 +2,18 @@
 
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
-use shoal_sim::{Options, Report, run};
+use shoal_sim::{Family, Options, Report, run};
 use std::collections::BTreeMap;
 
 /// Rare branches that a long run must reach, each at least once.
-const RARE: [&str; 23] = [
+const RARE: [&str; 24] = [
     "execute: an own attempt was written anew",
     "execute: begun again at a newer epoch",
     "execute: gave up after its retries",
     "execute: tried again",
     "hint: dropped below a floor",
     "hint: followed its partition to new owners",
+    "hint: no room",
     "intake: a floor rose under a page",
     "purge: a round was broken off",
     "purge: dropped everywhere",
@@ -32,21 +33,40 @@ const RARE: [&str; 23] = [
     "write: stamped again",
 ];
 
+/// Branches that a run need not reach, and why.
+const WAIVED: [(&str, &str); 1] =
+    [("sync: a floor was raised", "later rounds of purge nearly always raise it first")];
+
 /// Seeds that once broke a promise, or the simulator: they run first, ever after.
-const ONCE_FAILED: [u64; 6] = [160, 533, 653, 1_416, 1_680, 2_386];
+const ONCE_FAILED: [(Family, u64); 17] = [
+    (Family::Ordinary, 160),
+    (Family::Ordinary, 533),
+    (Family::Ordinary, 653),
+    (Family::Ordinary, 1_416),
+    (Family::Ordinary, 1_680),
+    (Family::Ordinary, 2_386),
+    // A batch below a floor hid what was newer than the floor.
+    (Family::Ordinary, 68),
+    (Family::Ordinary, 72),
+    (Family::Ordinary, 118),
+    // A newcomer asked for ever for a page that was read under a lower floor than its own.
+    (Family::Ordinary, 1_734),
+    (Family::Divided, 1_619),
+    (Family::Divided, 2_963),
+    (Family::Batching, 127),
+    (Family::Hinting, 2_089),
+    (Family::Ordinary, 8_320),
+    // Expired, and alive again where an owner came in whose clock was an hour behind.
+    (Family::Ordinary, 26_364),
+    (Family::Divided, 31_979),
+];
 
 fn is_full() -> bool {
     std::env::var_os("SHOAL_FULL").is_some()
 }
 
 fn must_hold(options: Options) -> Report {
-    let seed = options.seed;
-    run(options).unwrap_or_else(|failure| {
-        panic!(
-            "seed {seed}: {}\n  replay: cargo run --profile checked -p shoal-sim -- --replay {seed}",
-            failure.what
-        )
-    })
+    run(options).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
 /// Runs `seeds` on two threads; what they reached, and how much was asked and answered.
@@ -54,15 +74,11 @@ fn run_all(seeds: std::ops::Range<u64>) -> (BTreeMap<&'static str, u64>, u64, u6
     let (mut probes, mut requests, mut answered, mut cut_overs) = (BTreeMap::new(), 0, 0, 0);
     let halves = std::thread::scope(|scope| {
         let half = |odd| {
-            let seeds = seeds.clone().filter(move |seed| seed % 2 == odd);
+            // Kinds take turns by twelve: each thread gets its share of all.
+            let seeds = seeds.clone().filter(move |seed| seed / 12 % 2 == odd);
             scope.spawn(move || {
                 seeds
-                    .map(|seed| match seed % 10 {
-                        7 => Options::hinting(seed, 1_000),
-                        8 => Options::mortal(seed, 1_000),
-                        9 => Options::spiteful(seed, 1_000),
-                        _ => Options::from_seed(seed, 1_000),
-                    })
+                    .map(|seed| Family::of_seed(seed).run_of(seed, 1_000))
                     .map(must_hold)
                     .collect::<Vec<_>>()
             })
@@ -83,32 +99,35 @@ fn run_all(seeds: std::ops::Range<u64>) -> (BTreeMap<&'static str, u64>, u64, u6
 
 #[test]
 fn seeds_that_once_failed_hold() {
-    for seed in ONCE_FAILED {
-        must_hold(Options::from_seed(seed, 1_000));
+    for (family, seed) in ONCE_FAILED {
+        must_hold(family.run_of(seed, 1_000));
     }
 }
 
 #[test]
 fn many_seeds_hold_and_reach_every_rare_branch() {
-    let seeds = if is_full() { 2_000 } else { 60 };
+    let seeds = if is_full() { 6_000 } else { 60 };
     let (probes, requests, answered, cut_overs) = run_all(1_000..1_000 + seeds);
     println!("{seeds} seeds, {requests} requests, {answered} answered, {cut_overs} cut-overs");
     assert!(answered * 2 > requests, "{answered} of {requests} answered: that proves little");
     if is_full() {
         let missed: Vec<_> = RARE.iter().filter(|name| !probes.contains_key(*name)).collect();
         assert!(missed.is_empty(), "no seed reached {missed:?}");
+        let known =
+            |name: &&str| RARE.contains(name) || WAIVED.iter().any(|(waived, _)| waived == name);
+        let unknown: Vec<_> = probes.keys().filter(|name| !known(name)).collect();
+        assert!(unknown.is_empty(), "nobody asks whether these are reached: {unknown:?}");
         assert!(cut_overs > seeds, "{cut_overs} changes of owners are too few");
     }
 }
 
 #[test]
 fn a_seed_run_twice_is_the_same_run() {
-    let seeds = if is_full() { 40 } else { 5 };
-    for seed in 1..=seeds {
-        let (one, two) = (
-            must_hold(Options::from_seed(seed, 1_000)),
-            must_hold(Options::from_seed(seed, 1_000)),
-        );
-        assert_eq!(one.trace, two.trace, "seed {seed}");
+    let seeds = if is_full() { 12 } else { 1 };
+    for family in Family::ALL {
+        for seed in 1..=seeds {
+            let run = || must_hold(family.run_of(seed, 1_000));
+            assert_eq!(run().trace, run().trace, "seed {seed} of {}", family.name());
+        }
     }
 }

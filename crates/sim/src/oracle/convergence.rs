@@ -7,39 +7,15 @@ use bytes::Bytes;
 use shoal_core::quorum::Level;
 use shoal_core::record::Rank;
 use shoal_core::version::Version;
-use std::collections::BTreeMap;
+use shoal_core::{NodeId, Slot};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn judge(world: &World) -> Result<(), String> {
-    let owners = world.map.newest();
     let mut newest: BTreeMap<&Bytes, Rank> = BTreeMap::new();
-    let holders =
-        world.nodes.iter().filter(|node| owners.replicas.contains(&node.replica.member()));
-    for node in holders.clone() {
-        for (key, record) in node.shelf.records() {
-            let rank = record.borrow().rank();
-            let best = newest.entry(key).or_insert(rank);
-            *best = rank.max(*best);
-        }
+    for partition in 0..world.layout.partitions() {
+        judge_partition(world, partition, &mut newest)?;
     }
-    for node in holders {
-        for (key, rank) in &newest {
-            let held = node.shelf.records().find(|(held, _)| held == key);
-            let held = held.map(|(_, record)| record.borrow().rank());
-            if held != Some(*rank) {
-                return Err(format!(
-                    "convergence: {key:?}: {} holds {held:?}, another owner {rank:?}",
-                    node.id
-                ));
-            }
-        }
-    }
-    let mut known: BTreeMap<&Bytes, (Version, bool)> = BTreeMap::new();
-    for entry in world.history.iter().filter(|entry| entry.request.level >= Level::Quorum) {
-        if let Some((_, Told::Written { version: Some(version) })) = &entry.told {
-            let last = known.entry(&entry.request.key).or_insert((*version, is_mortal(entry)));
-            *last = (*last).max((*version, is_mortal(entry)));
-        }
-    }
+    let known = acknowledged(world);
     for (key, (version, mortal)) in known {
         // Nothing at all: the last questions were judged by what may have died meanwhile.
         let kept = newest
@@ -55,9 +31,63 @@ pub(crate) fn judge(world: &World) -> Result<(), String> {
     Ok(())
 }
 
+/// All owners of a partition hold the same; what they hold is added to `newest`.
+fn judge_partition<'w>(
+    world: &'w World,
+    partition: usize,
+    newest: &mut BTreeMap<&'w Bytes, Rank>,
+) -> Result<(), String> {
+    let owners = world.map.newest(partition);
+    let holders = world
+        .nodes
+        .iter()
+        .filter(|node| owners.replicas.contains(&node.copies[partition].replica.member()));
+    let mine = |slot: Slot| world.layout.place_of(slot).partition == partition;
+    let mut held: Vec<(NodeId, BTreeMap<&Bytes, Rank>)> = Vec::new();
+    for node in holders {
+        let records = node.shelf.records().filter(|(slot, _, _)| mine(*slot));
+        held.push((
+            node.id,
+            records.map(|(_, key, record)| (key, record.borrow().rank())).collect(),
+        ));
+    }
+    for (key, rank) in held.iter().flat_map(|(_, records)| records) {
+        let best = newest.entry(key).or_insert(*rank);
+        *best = (*rank).max(*best);
+    }
+    let keys: BTreeSet<&Bytes> =
+        held.iter().flat_map(|(_, records)| records.keys()).copied().collect();
+    for (node, records) in &held {
+        let differs = keys.iter().find(|key| records.get(*key) != newest.get(*key));
+        if let Some(key) = differs {
+            let (held, newest) = (records.get(key), newest.get(key));
+            return Err(format!(
+                "convergence: {key:?}: {node} holds {held:?}, another owner {newest:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// By key, the greatest version that a client was told was written, and whether what was written
+/// may be gone by now.
+fn acknowledged(world: &World) -> BTreeMap<&Bytes, (Version, bool)> {
+    let mut known: BTreeMap<&Bytes, (Version, bool)> = BTreeMap::new();
+    for entry in world.history.iter().filter(|entry| entry.request.level >= Level::Quorum) {
+        if let Some((_, Told::Written { version: Some(version) })) = &entry.told {
+            for key in &entry.request.keys {
+                let mortal = is_mortal(entry, key);
+                let last = known.entry(key).or_insert((*version, mortal));
+                *last = (*last).max((*version, mortal));
+            }
+        }
+    }
+    known
+}
+
 /// Whether the last read of `key`, which was judged by itself, found nothing or something that is
 /// purged some day.
 fn was_mortal(world: &World, key: &Bytes) -> bool {
-    let last = world.history.iter().rev().find(|entry| entry.request.key == *key);
-    last.is_some_and(is_mortal)
+    let last = world.history.iter().rev().find(|entry| entry.touches(key));
+    last.is_some_and(|entry| is_mortal(entry, key))
 }

@@ -32,7 +32,7 @@ pub(crate) fn count(history: &[Entry]) -> Counts {
     }
     let mut counters: BTreeMap<&Bytes, Counter> = BTreeMap::new();
     for entry in history {
-        let counter = counters.entry(&entry.request.key).or_default();
+        let counter = counters.entry(entry.request.key()).or_default();
         match (&entry.request.kind, &entry.told) {
             (Kind::Add, told) => {
                 counter.executors.insert(entry.coordinator.0);

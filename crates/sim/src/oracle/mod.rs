@@ -3,6 +3,7 @@
 //! Holds: an oracle looks at the history that clients saw and at the stores, never at what a
 //! machine thinks.
 
+mod batches;
 mod convergence;
 mod counters;
 mod order;
@@ -14,9 +15,10 @@ pub use counters::Counts;
 
 /// Judges a run that is over.
 pub(crate) fn judge(world: &World) -> Result<(), String> {
-    order::judge(&world.history)?;
+    order::judge(&world.history, !world.watch.far_behind)?;
     values::judge(&world.history)?;
-    convergence::judge(world)
+    convergence::judge(world)?;
+    batches::judge(world)
 }
 
 pub(crate) fn count(world: &World) -> Counts {

@@ -22,29 +22,38 @@ struct Seen {
     /// The newest version that it wrote or saw; none if it saw nothing at all.
     version: Option<Version>,
     wrote: bool,
+    /// Whether it wrote at a time of its own, which may be the same as another's.
+    event: bool,
     /// Whether that record is, or may have become, one that is purged some day.
     mortal: bool,
 }
 
-pub(crate) fn judge(history: &[Entry]) -> Result<(), String> {
+pub(crate) fn judge(history: &[Entry], clocks_agree: bool) -> Result<(), String> {
     let mut by_key: BTreeMap<&Bytes, Vec<Seen>> = BTreeMap::new();
     for entry in history.iter().filter(|entry| entry.request.level >= Level::Quorum) {
         let Some((answered, told)) = &entry.told else { continue };
         let (version, wrote) = match told {
             Told::Written { version: Some(version) } => (Some(*version), true),
             Told::Found { rank, .. } => (rank.map(|rank| rank.version), false),
-            Told::Written { version: None } | Told::Refused | Told::Unknown => continue,
+            Told::Written { version: None }
+            | Told::Superseded { .. }
+            | Told::Refused
+            | Told::Unknown => continue,
         };
-        let mortal = is_mortal(entry);
-        let seen = Seen { asked: entry.asked, answered: *answered, version, wrote, mortal };
-        by_key.entry(&entry.request.key).or_default().push(seen);
+        for key in &entry.request.keys {
+            let mortal = is_mortal(entry, key);
+            let event = is_event(entry);
+            let (asked, answered) = (entry.asked, *answered);
+            let seen = Seen { asked, answered, version, wrote, event, mortal };
+            by_key.entry(key).or_default().push(seen);
+        }
     }
     for (key, mut all) in by_key {
-        let writes = history.iter().filter(|entry| entry.request.key == *key);
-        let deaths: Vec<&Entry> = writes.filter(|entry| writes_mortal(entry)).collect();
+        let writes = history.iter().filter(|entry| entry.touches(key));
+        let deaths: Vec<&Entry> = writes.filter(|entry| writes_mortal(entry, key)).collect();
         judge_key(key, &mut all, &deaths)?;
     }
-    never_back_to_life(history)
+    if clocks_agree { never_back_to_life(history) } else { Ok(()) }
 }
 
 fn judge_key(key: &Bytes, all: &mut [Seen], deaths: &[&Entry]) -> Result<(), String> {
@@ -53,15 +62,20 @@ fn judge_key(key: &Bytes, all: &mut [Seen], deaths: &[&Entry]) -> Result<(), Str
     all.sort_by_key(|seen| seen.asked);
     let mut ended = ended.into_iter().peekable();
     let mut floor: Option<Version> = None;
-    let mut is_mortal = true;
+    let (mut is_mortal, mut is_event) = (true, false);
     for seen in all.iter() {
         while let Some(before) = ended.next_if(|before| before.answered < seen.asked) {
-            if before.version >= floor {
-                floor = before.version;
-                is_mortal = before.mortal;
+            if before.version > floor {
+                (floor, is_mortal, is_event) = (before.version, before.mortal, before.event);
+            } else if before.version == floor {
+                // Concurrent writes of one node may be stamped again alike; either may have won.
+                is_mortal |= before.mortal;
+                is_event |= before.event;
             }
         }
         let holds = match (seen.wrote, seen.version) {
+            // An event and another write may have one version; their contents decide then.
+            (true, version) if seen.event || is_event => version >= floor,
             (true, version) => version > floor,
             (false, None) => floor.is_none() || is_mortal || may_have_died(deaths, seen, floor),
             (false, version) => version >= floor,
@@ -88,29 +102,48 @@ fn may_have_died(deaths: &[&Entry], read: &Seen, known: Option<Version>) -> bool
     })
 }
 
-fn writes_mortal(entry: &Entry) -> bool {
-    matches!(entry.request.kind, Kind::Delete | Kind::Append | Kind::Put { ttl_ms: Some(_) })
+/// Whether the version that a request wrote or saw was a time of the client's.
+fn is_event(entry: &Entry) -> bool {
+    match &entry.told {
+        Some((_, Told::Found { rank, .. })) => {
+            rank.is_some_and(|rank| rank.version != rank.written)
+        }
+        _ => matches!(entry.request.kind, Kind::Event { .. }),
+    }
 }
 
-/// Whether the record that a request wrote or saw is dead, or may die by itself.
-pub(super) fn is_mortal(entry: &Entry) -> bool {
+fn writes_mortal(entry: &Entry, key: &Bytes) -> bool {
+    match &entry.request.kind {
+        Kind::Delete | Kind::Append | Kind::Put { ttl_ms: Some(_) } => true,
+        Kind::Event { deletes, .. } => *deletes,
+        Kind::Batch { deletes } => {
+            entry.request.keys.iter().zip(deletes).any(|(other, deletes)| other == key && *deletes)
+        }
+        Kind::Put { ttl_ms: None } | Kind::Read | Kind::Add => false,
+    }
+}
+
+/// Whether the record that a request wrote under `key`, or saw there, is dead, or may die by itself.
+pub(super) fn is_mortal(entry: &Entry, key: &Bytes) -> bool {
     match &entry.told {
         Some((_, Told::Found { rank, .. })) => {
             rank.is_none_or(|rank| rank.tombstone || rank.expires_at.is_some())
         }
         // What is appended to may have had an expiry.
-        _ => writes_mortal(entry),
+        _ => writes_mortal(entry, key),
     }
 }
 
-/// A record that a quorum read called expired stays expired.
+/// A record that a quorum read called expired stays expired, as long as clocks differ by no more
+/// than they may: one that is an hour behind follows no other, and where owners change a quorum of
+/// such may think the record alive.
 fn never_back_to_life(history: &[Entry]) -> Result<(), String> {
     let mut reads: Vec<(&Bytes, Rank, bool, u64, u64)> = Vec::new();
     for entry in history.iter().filter(|entry| entry.request.level >= Level::Quorum) {
         if let Some((answered, Told::Found { rank: Some(rank), value })) = &entry.told
             && rank.expires_at.is_some()
         {
-            reads.push((&entry.request.key, *rank, value.is_some(), entry.asked, *answered));
+            reads.push((entry.request.key(), *rank, value.is_some(), entry.asked, *answered));
         }
     }
     for (key, rank, live, asked, _) in &reads {

@@ -10,15 +10,15 @@ pub(crate) fn judge(history: &[Entry]) -> Result<(), String> {
         let Some((answered, Told::Found { value: Some(value), rank })) = &entry.told else {
             continue;
         };
-        if entry.request.key.starts_with(b"counter") {
+        if entry.request.key().starts_with(b"counter") {
             continue;
         }
         let text = String::from_utf8_lossy(value);
         let serial = text.split(' ').next().and_then(|word| word.parse::<usize>().ok());
         let writer = serial.and_then(|serial| history.get(serial));
         let sound = writer.is_some_and(|writer| {
-            writer.request.key == entry.request.key
-                && matches!(writer.request.kind, Kind::Put { .. } | Kind::Append)
+            writer.touches(entry.request.key())
+                && !matches!(writer.request.kind, Kind::Delete | Kind::Read | Kind::Add)
                 && writer.asked < *answered
                 && told_version(writer)
                     .is_none_or(|told| rank.is_some_and(|rank| rank.version <= told))
@@ -26,7 +26,7 @@ pub(crate) fn judge(history: &[Entry]) -> Result<(), String> {
         if !sound {
             return Err(format!(
                 "values: {:?} has {text:?}, which nobody wrote so",
-                entry.request.key
+                entry.request.key()
             ));
         }
     }

@@ -3,7 +3,6 @@
 use super::{Happening, World};
 use shoal_core::NodeId;
 use shoal_core::clock::{Clock, MAX_SKEW_MS};
-use shoal_core::version::Version;
 use std::sync::Arc;
 
 /// How long a fault lasts, at most, in milliseconds.
@@ -36,13 +35,13 @@ impl World {
         self.plan_fault();
     }
 
-    fn crash(&mut self, id: NodeId) {
+    pub(crate) fn crash(&mut self, id: NodeId) {
         let kept = self.rng.usize(0..=self.nodes[id.0 as usize - 1].shelf.pending());
         self.crash_keeping(id, kept);
     }
 
     /// A node crashes and keeps nothing that was not durable.
-    pub(super) fn crash_losing_all(&mut self, id: NodeId) {
+    pub(crate) fn crash_losing_all(&mut self, id: NodeId) {
         self.crash_keeping(id, 0);
     }
 
@@ -78,6 +77,9 @@ impl World {
         }
         node.up = true;
         node.life += 1;
+        self.watch.restarted = true;
+        self.watch.far_behind |= steps_back;
+        let node = self.node(id);
         let life = node.life;
         node.clock = Clock::restart(node.durable_ceiling, MAX_SKEW_MS);
         node.tend_clock(now);
@@ -115,21 +117,15 @@ impl World {
     fn step_clock(&mut self, id: NodeId) {
         let most = i64::try_from(self.options.skew_ms).unwrap_or(0);
         let offset_ms = self.rng.i64(-most..=most);
+        self.note_time();
         self.node(id).offset_ms = offset_ms;
     }
 
-    /// The partition gets a new epoch and keeps its owners.
+    /// A partition gets a new epoch and keeps its owners.
     fn fence(&mut self) {
-        let owners = Arc::clone(self.map.newest());
-        self.map.propose(owners.epoch, owners.replicas.clone(), owners.next.clone());
-    }
-
-    /// Every stamp of a node's clock is above every earlier one, across restarts.
-    pub(super) fn note_stamp(&mut self, at: NodeId, version: Version) {
-        let last = self.last_stamps.entry(at).or_insert(Version::ZERO);
-        if version <= *last && self.broken.is_none() {
-            self.broken = Some(format!("clock sanity: {at} stamped {version} after {last}"));
-        }
-        *last = version;
+        let partition = self.rng.usize(0..self.layout.partitions());
+        let owners = Arc::clone(self.map.newest(partition));
+        let (replicas, next) = (owners.replicas.clone(), owners.next.clone());
+        self.map.propose(partition, owners.epoch, replicas, next);
     }
 }

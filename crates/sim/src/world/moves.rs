@@ -2,39 +2,48 @@
 //! those who come in.
 
 use super::World;
+use crate::copy::Errand;
+use crate::layout::Place;
 use shoal_core::movement::{Intake, IntakeEffect};
-use shoal_core::quorum::{Event, Member, Owners};
-use shoal_core::{NodeId, ReplicaIncarnation};
+use shoal_core::quorum::{Answer, Member, Owners};
+use shoal_core::{Epoch, NodeId, ReplicaIncarnation, Slot};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl World {
     /// Names new owners, at random, or takes up a change that is under way.
     pub(super) fn move_somewhere(&mut self) {
-        let owners = Arc::clone(self.map.newest());
+        let partition = self.rng.usize(0..self.layout.partitions());
         let size = self.rng.usize(1..=(self.options.nodes as usize).min(5));
         let mut nodes: Vec<u32> = (1..=self.options.nodes).collect();
         self.rng.shuffle(&mut nodes);
+        nodes.truncate(size);
+        self.move_to(partition, &nodes);
+    }
+
+    /// Names these nodes the owners to be of a partition.
+    pub(crate) fn move_to(&mut self, partition: usize, nodes: &[u32]) {
+        let owners = Arc::clone(self.map.newest(partition));
         let incarnation = ReplicaIncarnation(self.map.next_index());
-        let next = nodes.into_iter().take(size).map(|node| {
-            let node = NodeId(node);
+        let next = nodes.iter().map(|node| {
+            let node = NodeId(*node);
             let kept = owners.replicas.iter().find(|member| member.node == node);
             kept.copied().unwrap_or(Member { node, incarnation })
         });
         let next: Vec<Member> = next.collect();
         if next != owners.replicas {
-            self.propose(&owners, owners.replicas.clone(), next);
+            self.propose(partition, &owners, owners.replicas.clone(), next);
         }
     }
 
     /// Lets copies that lost their state back in, by an intent that names them anew.
-    pub(super) fn readmit(&mut self) {
-        let owners = Arc::clone(self.map.newest());
+    pub(super) fn readmit(&mut self, partition: usize) {
+        let owners = Arc::clone(self.map.newest(partition));
         let lost: BTreeSet<NodeId> = self
             .nodes
             .iter()
-            .filter(|node| node.up && node.replica.owners().epoch == owners.epoch)
-            .filter(|node| node.replica.is_lost())
+            .filter(|node| node.up && node.owners(partition).epoch == owners.epoch)
+            .filter(|node| node.copies[partition].replica.is_lost())
             .map(|node| node.id)
             .collect();
         if lost.is_empty() {
@@ -47,111 +56,135 @@ impl World {
             if is_lost { Member { incarnation, ..*member } } else { *member }
         });
         let next = next.collect();
-        self.propose(&owners, owners.replicas.clone(), next);
+        self.propose(partition, &owners, owners.replicas.clone(), next);
     }
 
-    fn propose(&mut self, seen: &Owners, replicas: Vec<Member>, next: Vec<Member>) {
-        if self.map.propose(seen.epoch, replicas, next) {
-            self.proven.clear();
+    fn propose(
+        &mut self,
+        partition: usize,
+        seen: &Owners,
+        replicas: Vec<Member>,
+        next: Vec<Member>,
+    ) {
+        if self.map.propose(partition, seen.epoch, replicas, next) {
+            self.proven[partition].clear();
         }
     }
 
-    /// A member of `next` begins its proof.
-    pub(super) fn begin_intake(&mut self, at: NodeId) {
-        let id = self.new_op();
-        let node = self.node(at);
-        node.intake = None;
-        let (me, owners) = (node.replica.member(), Arc::clone(node.replica.owners()));
+    /// A member of `next` begins its proofs, one for each slot.
+    pub(super) fn begin_intakes(&mut self, at: NodeId, partition: usize) {
+        self.node(at).copies[partition].intakes.clear();
+        let replica = &self.node(at).copies[partition].replica;
+        let (me, owners) = (replica.member(), Arc::clone(replica.owners()));
         if !owners.next.contains(&me) {
             return;
         }
-        let mut out = Vec::new();
-        let intake = Intake::start(me, owners, &mut out);
-        node.intake = Some((id, intake));
-        self.carry_out_intake(at, out);
+        let began_ms = self.elapsed_ms;
+        for slot in self.layout.slots(partition) {
+            let id = self.new_op();
+            let mut out = Vec::new();
+            let machine = Intake::start(me, Arc::clone(&owners), &mut out);
+            let intake = Errand { id, slot, began_ms, machine };
+            self.node(at).copies[partition].intakes.insert(slot, intake);
+            self.carry_out_intake(at, Place { partition, slot }, out);
+        }
     }
 
-    pub(super) fn tend_intake(&mut self, at: NodeId) {
-        let mut out = Vec::new();
-        if let Some((_, intake)) = &mut self.node(at).intake {
-            intake.tend(&mut out);
-            if intake.is_proven() {
-                out.push(IntakeEffect::Proven);
+    pub(super) fn tend_intakes(&mut self, at: NodeId, partition: usize) {
+        if self.node(at).copies[partition].intakes.is_empty() {
+            return self.begin_intakes(at, partition);
+        }
+        for slot in self.layout.slots(partition) {
+            let mut out = Vec::new();
+            if let Some(intake) = self.node(at).copies[partition].intakes.get_mut(&slot) {
+                intake.machine.tend(&mut out);
+                if intake.machine.is_proven() {
+                    out.push(IntakeEffect::Proven);
+                }
             }
-        } else {
-            return self.begin_intake(at);
+            self.carry_out_intake(at, Place { partition, slot }, out);
         }
-        self.carry_out_intake(at, out);
     }
 
-    pub(super) fn intake_event(&mut self, at: NodeId, event: &Event) {
-        let Event::Answered(answer) = event else { return };
+    pub(super) fn intake_event(&mut self, at: NodeId, place: Place, answer: &Answer) {
         let mut out = Vec::new();
-        if let Some((_, intake)) = &mut self.node(at).intake {
-            intake.answered(answer, &mut out);
+        let intakes = &mut self.node(at).copies[place.partition].intakes;
+        if let Some(intake) = intakes.get_mut(&place.slot) {
+            intake.machine.answered(answer, &mut out);
         }
-        self.carry_out_intake(at, out);
+        self.carry_out_intake(at, place, out);
     }
 
-    fn carry_out_intake(&mut self, at: NodeId, effects: Vec<IntakeEffect>) {
+    fn carry_out_intake(&mut self, at: NodeId, place: Place, effects: Vec<IntakeEffect>) {
         for effect in effects {
-            let node = self.node(at);
-            let Some((id, intake)) = &mut node.intake else { return };
-            let (id, epoch) = (*id, intake.intent().epoch);
+            let copy = &mut self.node(at).copies[place.partition];
+            let Some(intake) = copy.intakes.get_mut(&place.slot) else { return };
+            let (id, epoch) = (intake.id, intake.machine.intent().epoch);
             match effect {
                 IntakeEffect::Send { to, round, ask } => {
-                    self.ask_replica(at, to, id, round, ask, epoch);
+                    self.ask_replica((at, to), place.slot, id, round, ask, epoch);
                 }
                 IntakeEffect::KnowFloors { floor, purged } => {
-                    node.replica.know_floors(floor, purged);
+                    copy.replica.know_floors(floor, purged);
                     let mut out = Vec::new();
-                    intake.floors_known(&mut out);
-                    self.carry_out_intake(at, out);
+                    intake.machine.floors_known(&mut out);
+                    self.carry_out_intake(at, place, out);
                 }
                 IntakeEffect::Proven => {
-                    let member = node.replica.member();
-                    self.report(member, epoch);
+                    let member = copy.replica.member();
+                    self.report(place, member, epoch);
                 }
             }
         }
     }
 
     /// A proof reaches the map; the last one makes `next` the owners.
-    fn report(&mut self, member: Member, epoch: shoal_core::Epoch) {
-        let owners = Arc::clone(self.map.newest());
+    fn report(&mut self, place: Place, member: Member, epoch: Epoch) {
+        let owners = Arc::clone(self.map.newest(place.partition));
         if owners.epoch != epoch || !owners.next.contains(&member) {
             return;
         }
-        self.proven.insert(member);
-        if owners.next.iter().all(|member| self.proven.contains(member)) {
-            self.propose(&owners, owners.next.clone(), Vec::new());
+        self.proven[place.partition].entry(member).or_default().insert(place.slot);
+        if owners.next.iter().all(|member| self.is_proven(place.partition, member)) {
+            self.propose(place.partition, &owners, owners.next.clone(), Vec::new());
             self.cut_overs += 1;
         }
     }
 
+    /// Whether a member has proven itself in every slot.
+    fn is_proven(&self, partition: usize, member: &Member) -> bool {
+        let slots: BTreeSet<Slot> = self.layout.slots(partition).into_iter().collect();
+        self.proven[partition].get(member).is_some_and(|proven| *proven == slots)
+    }
+
     /// Who is no owner any more, in either set, forgets what it held.
-    pub(super) fn forget_if_gone(&mut self, at: NodeId) {
-        let node = self.node(at);
-        if !node.replica.owners().has_node(at) {
-            node.shelf.wipe();
-            node.replica.begin(ReplicaIncarnation::default());
+    pub(super) fn forget_if_gone(&mut self, at: NodeId, partition: usize) {
+        if !self.node(at).owners(partition).has_node(at) {
+            self.empty(at, partition);
+            self.node(at).copies[partition].replica.begin(ReplicaIncarnation::default());
         }
     }
 
-    /// Whether one more copy may lose its state without anything acknowledged being lost: in each
+    /// Whether one more node may lose its state without anything acknowledged being lost: in each
     /// set as many must be left as meet every write quorum. Of the owners to be those count that
-    /// have proven themselves, since a cut-over relies on them.
+    /// have proven anything themselves, since a cut-over relies on them.
     pub(super) fn may_lose(&self, id: NodeId) -> bool {
-        let owners = self.map.newest();
-        let has_state =
-            |member: &Member| self.nodes[member.node.0 as usize - 1].replica.member() == *member;
+        (0..self.layout.partitions()).all(|partition| self.may_lose_copy(id, partition))
+    }
+
+    fn may_lose_copy(&self, id: NodeId, partition: usize) -> bool {
+        let owners = self.map.newest(partition);
+        let has_state = |member: &Member| {
+            let node = &self.nodes[member.node.0 as usize - 1];
+            node.copies[partition].replica.member() == *member
+        };
         let keeps = |set: &[Member], relied_on: &dyn Fn(&Member) -> bool| {
             let gone =
                 |member: &&Member| member.node == id || (relied_on(member) && !has_state(member));
             let enough = set.len() + 1 - shoal_core::quorum::quorum(set.len());
             set.is_empty() || set.len() - set.iter().filter(gone).count() >= enough
         };
-        keeps(&owners.replicas, &|_| true)
-            && keeps(&owners.next, &|member| self.proven.contains(member))
+        let proven = |member: &Member| self.proven[partition].contains_key(member);
+        keeps(&owners.replicas, &|_| true) && keeps(&owners.next, &proven)
     }
 }

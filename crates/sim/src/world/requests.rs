@@ -1,14 +1,13 @@
 //! Clients asking, and being told.
 
 use super::{DEADLINE_MS, Happening, Packet, World};
-use crate::client::{Deciding, Entry, Kind, Request, Told};
+use crate::client::{Deciding, EVENT_SKEW_MS, Entry, Kind, Request, Told};
 use crate::node::{Done, Op, OpId, widen};
-use crate::options::Options;
 use bytes::Bytes;
 use shoal_core::quorum::{
     Execute, Executed, Item, Level, Read, ReadOutcome, Restamp, Write, WriteOutcome,
 };
-use shoal_core::record::{OwnedBody, PLAIN};
+use shoal_core::record::OwnedBody;
 use shoal_core::version::Version;
 use shoal_core::{NodeId, OwnedRecord};
 use std::sync::Arc;
@@ -18,31 +17,38 @@ const PATIENCE_MS: u64 = DEADLINE_MS + 2_000;
 /// How long it rests between two requests, at most, in milliseconds.
 const REST_MS: u64 = 30;
 
+/// Of how many milliseconds the times of events are multiples.
+const EVENT_GRAIN_MS: u64 = 40;
+
 impl World {
     /// A client makes its next request, if there are any left.
     pub(super) fn ask(&mut self, client: usize) {
         if self.history.len() >= self.options.requests {
             return;
         }
-        let Options { keys, updates, expiries, other_levels, .. } = self.options;
-        let request = Request::random(&mut self.rng, keys, updates, expiries, other_levels);
+        let request = Request::random(&mut self.rng, &self.options, &self.layout);
         self.ask_for(client, &request);
     }
 
-    /// A client makes this request.
+    /// A client makes this request, of any node that is up.
     pub(crate) fn ask_for(&mut self, client: usize, request: &Request) {
         let up: Vec<NodeId> =
             self.nodes.iter().filter(|node| node.up).map(|node| node.id).collect();
-        let Some(coordinator) = self.rng.choice(up) else {
-            self.after(100, Happening::Ask { client });
-            return;
-        };
-        let serial = self.history.len() as u64;
-        let asked = self.steps;
-        self.history.push(Entry { request: request.clone(), coordinator, asked, told: None });
+        match self.rng.choice(up) {
+            Some(coordinator) => drop(self.ask_at(client, coordinator, request)),
+            None => self.after(100, Happening::Ask { client }),
+        }
+    }
+
+    /// A client makes this request of this node; its line in the history.
+    pub(crate) fn ask_at(&mut self, client: usize, at: NodeId, request: &Request) -> usize {
+        let line = self.history.len();
+        let (serial, asked) = (line as u64, self.steps);
+        self.history.push(Entry { request: request.clone(), coordinator: at, asked, told: None });
         self.client_of.insert(serial, client);
         self.after(PATIENCE_MS, Happening::Impatience { client, serial });
-        self.begin(coordinator, serial, request);
+        self.begin(at, serial, request);
+        line
     }
 
     pub(super) fn lose_patience(&mut self, client: usize, serial: u64) {
@@ -63,17 +69,15 @@ impl World {
     fn begin(&mut self, at: NodeId, serial: u64, request: &Request) {
         match &request.kind {
             Kind::Read => self.begin_read(at, serial, request),
-            Kind::Put { ttl_ms } => {
-                let value = Bytes::from(serial.to_string());
-                let body = OwnedBody::Live { kind: PLAIN, bytes: value };
-                self.begin_write(at, serial, request, body, *ttl_ms);
+            Kind::Put { .. } | Kind::Delete | Kind::Batch { .. } | Kind::Event { .. } => {
+                self.begin_write(at, serial, request);
             }
-            Kind::Delete => self.begin_write(at, serial, request, OwnedBody::Tombstone, None),
             Kind::Add | Kind::Append => {
                 let deciding = Deciding { serial, kind: request.kind.clone() };
+                let place = self.layout.place(request.key());
                 let node = self.node(at);
                 let suspects = &node.suspects;
-                let members = &node.replica.owners().replicas;
+                let members = &node.owners(place.partition).replicas;
                 let executor = members.iter().find(|member| !suspects.contains(&member.node));
                 let executor = executor.map_or(at, |member| member.node);
                 self.send(at, executor, &Packet::Forward { serial, deciding });
@@ -82,11 +86,12 @@ impl World {
     }
 
     fn begin_read(&mut self, at: NodeId, serial: u64, request: &Request) {
+        let place = self.layout.place(request.key());
         let node = self.node(at);
-        let owners = Arc::clone(node.replica.owners());
+        let owners = Arc::clone(node.owners(place.partition));
         let mut out = Vec::new();
         let started = Read::start(
-            request.key.clone(),
+            request.key().clone(),
             request.level,
             owners,
             |peer| !node.suspects.contains(&peer),
@@ -97,43 +102,53 @@ impl World {
             Ok(read) => {
                 let id = self.new_op();
                 self.serial_of.insert(id, serial);
-                self.time(at, id);
-                self.carry_out(at, id, Op::Read(read), widen(out, Done::Read));
+                self.begin_op(at, id, place, Op::Read(read), widen(out, Done::Read));
             }
             Err(_) => self.tell(serial, Told::Refused),
         }
     }
 
-    fn begin_write(
-        &mut self,
-        at: NodeId,
-        serial: u64,
-        request: &Request,
-        body: OwnedBody,
-        ttl_ms: Option<u64>,
-    ) {
+    fn begin_write(&mut self, at: NodeId, serial: u64, request: &Request) {
         let now = self.true_ms();
+        let place = self.layout.place(request.key());
+        let horizon_ms = self.options.event_horizon_ms;
         let node = self.node(at);
         let physical_ms = node.physical_ms(now);
         let Ok(stamp) = node.clock.next(physical_ms) else {
             return self.tell(serial, Told::Refused);
         };
-        let version = stamp.version(at);
+        let written = stamp.version(at);
+        self.note_stamp(at, written);
+        let (version, restamp) = match request.kind {
+            Kind::Event { at_ms, .. } => {
+                // Coarse, so that events of one time meet.
+                let wall_ms =
+                    physical_ms.saturating_add_signed(at_ms) / EVENT_GRAIN_MS * EVENT_GRAIN_MS;
+                let too_old = wall_ms.saturating_add(horizon_ms) < written.wall_ms;
+                if too_old || at_ms > EVENT_SKEW_MS {
+                    return self.tell(serial, Told::Refused);
+                }
+                (Version { wall_ms, counter: 0, node: at }, Restamp::Never)
+            }
+            _ => (written, Restamp::Once),
+        };
+        let ttl_ms = if let Kind::Put { ttl_ms } = request.kind { ttl_ms } else { None };
         let expires_at = ttl_ms.map(|ttl| physical_ms + ttl);
-        let record = OwnedRecord { version, written: version, expires_at, body };
-        let items = Arc::from([Item { key: request.key.clone(), record }]);
-        let owners = Arc::clone(node.replica.owners());
+        let items = request.keys.iter().zip(request.bodies(serial)).map(|(key, body)| {
+            let record = OwnedRecord { version, written, expires_at, body };
+            Item { key: key.clone(), record }
+        });
+        let items: Arc<[Item]> = items.collect();
+        let node = self.node(at);
+        let owners = Arc::clone(node.owners(place.partition));
         let mut out = Vec::new();
         let reachable = |peer| !node.suspects.contains(&peer);
-        let level = request.level;
-        let started = Write::start(at, items, level, Restamp::Once, owners, reachable, &mut out);
-        self.note_stamp(at, version);
+        let started = Write::start(at, items, request.level, restamp, owners, reachable, &mut out);
         match started {
             Ok(write) => {
                 let id = self.new_op();
                 self.serial_of.insert(id, serial);
-                self.time(at, id);
-                self.carry_out(at, id, Op::Write(write), widen(out, Done::Write));
+                self.begin_op(at, id, place, Op::Write(write), widen(out, Done::Write));
             }
             Err(_) => self.tell(serial, Told::Refused),
         }
@@ -141,7 +156,7 @@ impl World {
 
     /// A read-modify-write waits for those before it on its key.
     pub(super) fn take_turn(&mut self, at: NodeId, serial: u64, deciding: Deciding) {
-        let key = self.history[index(serial)].request.key.clone();
+        let key = self.history[index(serial)].request.key().clone();
         let id = self.new_op();
         self.serial_of.insert(id, serial);
         self.history[index(serial)].coordinator = at;
@@ -154,13 +169,14 @@ impl World {
 
     /// Begins the first of the read-modify-writes that wait for `key`.
     fn execute(&mut self, at: NodeId, key: &Bytes) {
+        let place = self.layout.place(key);
         let node = self.node(at);
         let Some((id, deciding)) = node.turns.get(key).and_then(|turns| turns.front()).cloned()
         else {
             return;
         };
         let tried = node.tried.get(key).copied().unwrap_or(Version::ZERO);
-        let owners = Arc::clone(node.replica.owners());
+        let owners = Arc::clone(node.owners(place.partition));
         let mut out = Vec::new();
         let reachable = |peer| !node.suspects.contains(&peer);
         let level = Level::Quorum;
@@ -169,9 +185,8 @@ impl World {
             Execute::start(at, key.clone(), level, owners, deciding, tried, reachable, &mut out);
         match started {
             Ok(execute) => {
-                self.time(at, id);
                 let op = Op::Execute(Box::new(execute));
-                self.carry_out(at, id, op, widen(out, Done::Executed));
+                self.begin_op(at, id, place, op, widen(out, Done::Executed));
             }
             Err(_) => {
                 self.answer_for(at, id, Told::Refused);
@@ -184,7 +199,7 @@ impl World {
     pub(super) fn end_turn(&mut self, at: NodeId, id: OpId, op: &Op) {
         let Op::Execute(execute) = op else { return };
         let serial = self.serial_of[&id];
-        let key = self.history[index(serial)].request.key.clone();
+        let key = self.history[index(serial)].request.key().clone();
         self.node(at).tried.insert(key.clone(), execute.tried());
         self.next_turn(at, &key);
     }
@@ -204,10 +219,11 @@ impl World {
     pub(super) fn finish(&mut self, at: NodeId, id: OpId, done: Done) {
         let told = match done {
             Done::Write(WriteOutcome::Done { version }) => Told::Written { version: Some(version) },
+            Done::Write(WriteOutcome::Superseded { by }) => Told::Superseded { by },
             Done::Write(WriteOutcome::Unknown { .. })
             | Done::Executed(Executed::Unknown { .. }) => Told::Unknown,
-            Done::Write(WriteOutcome::NoQuorum { .. } | WriteOutcome::Superseded { .. })
-            | Done::Executed(Executed::NoQuorum | Executed::Conflict)
+            Done::Write(WriteOutcome::NoQuorum(_))
+            | Done::Executed(Executed::NoQuorum(_) | Executed::Conflict)
             | Done::Read(ReadOutcome::NoQuorum { .. }) => Told::Refused,
             Done::Executed(Executed::Done { version, .. }) => Told::Written { version },
             Done::Read(ReadOutcome::Found(found)) => {

@@ -3,27 +3,40 @@
 use super::{Happening, Packet, World};
 use crate::node::{OpId, Waiting};
 use shoal_core::NodeId;
-use shoal_core::quorum::{Answer, Envelope, Event, Owners, Reply};
+use shoal_core::clock::{Clock, Stamp};
+use shoal_core::planted::{Bug, planted};
+use shoal_core::quorum::{Answer, Ask, Envelope, Event, Owners, Reply};
 use shoal_core::replica::Served;
 use std::sync::Arc;
 
 impl World {
     pub(super) fn serve(&mut self, at: NodeId, from: NodeId, op: OpId, envelope: Envelope) {
         let now = self.true_ms();
+        let place = self.layout.place_of(envelope.header.slot);
+        let batch = self.batch_held(at, &envelope);
         let node = self.node(at);
+        if planted(Bug::EventTimeInClock) {
+            follow_events(&mut node.clock, &envelope);
+        }
         let time = node.now(now);
         let round = envelope.round;
-        let served = node.replica.serve(&envelope, time, &mut node.shelf);
+        let replica = &mut node.copies[place.partition].replica;
+        let served = replica.serve(&envelope, time, &mut node.shelf);
+        if let Some(before) = batch {
+            self.judge_batch(at, &envelope, before);
+        }
+        let node = self.node(at);
         match served.expect("this shelf cannot fail") {
             Served::Held(held) => {
-                node.waiting.push(Waiting { held, to: from, op, round });
+                let partition = place.partition;
+                node.waiting.push(Waiting { held, partition, to: from, op, round });
                 let (position, life) = (node.shelf.position(), node.life);
                 let delay_ms = self.rng.u64(0..=self.options.sync_ms);
                 self.after(delay_ms, Happening::Synced { node: at, life, position });
                 self.release(at);
             }
             Served::Refused(refusal) => {
-                self.reply(at, from, op, round, Reply::Refused(refusal));
+                self.reply(at, from, place.partition, op, round, Reply::Refused(refusal));
             }
             Served::Behind => {
                 node.behind.push((from, op, envelope));
@@ -40,18 +53,27 @@ impl World {
             node.waiting.drain(..).partition(|waiting: &Waiting| waiting.held.ticket <= synced);
         node.waiting = waiting;
         let ready: Vec<Waiting> = ready;
-        for Waiting { held, to, op, round } in ready {
-            let reply = self.node(at).replica.release(held);
-            self.reply(at, to, op, round, reply);
+        for Waiting { held, partition, to, op, round } in ready {
+            let reply = self.node(at).copies[partition].replica.release(held);
+            self.reply(at, to, partition, op, round, reply);
         }
     }
 
-    fn reply(&mut self, at: NodeId, to: NodeId, op: OpId, round: u32, reply: Reply) {
+    fn reply(
+        &mut self,
+        at: NodeId,
+        to: NodeId,
+        partition: usize,
+        op: OpId,
+        round: u32,
+        reply: Reply,
+    ) {
         let now = self.true_ms();
         let node = self.node(at);
+        let replica = &node.copies[partition].replica;
         let answer = Answer {
-            from: node.replica.member(),
-            epoch: node.replica.owners().epoch,
+            from: replica.member(),
+            epoch: replica.owners().epoch,
             clock: node.told_clock(now),
             round,
             reply,
@@ -67,38 +89,58 @@ impl World {
         }
     }
 
-    pub(super) fn adopt(&mut self, at: NodeId, owners: &Arc<Owners>) {
-        let node = self.node(at);
-        if owners.epoch <= node.replica.owners().epoch {
-            // A request that began before may still wait for what the node knows by now.
-            let known = Arc::clone(node.replica.owners());
-            return self.tell_owners(at, &known);
+    /// Takes up the newer ones of these owners, one set for each partition.
+    pub(super) fn adopt(&mut self, at: NodeId, owners: &[Arc<Owners>]) {
+        for (partition, owners) in owners.iter().enumerate() {
+            self.adopt_one(at, partition, owners);
         }
-        if let Some(life) = node.replica.asked_to_begin(owners) {
-            node.shelf.wipe();
-            node.replica.begin(life);
-        }
-        node.replica.adopt(Arc::clone(owners));
-        self.forget_if_gone(at);
-        self.begin_intake(at);
         for (from, op, envelope) in std::mem::take(&mut self.node(at).behind) {
             self.serve(at, from, op, envelope);
         }
-        self.tell_owners(at, owners);
+        // A request that began before may still wait for what the node knew already.
+        let ops: Vec<(OpId, usize)> =
+            self.node(at).ops.iter().map(|(id, running)| (*id, running.place.partition)).collect();
+        for (op, partition) in ops {
+            let known = Arc::clone(self.node(at).owners(partition));
+            self.op_event(at, op, Event::Remapped(known));
+        }
     }
 
-    fn tell_owners(&mut self, at: NodeId, owners: &Arc<Owners>) {
-        let ops: Vec<OpId> = self.node(at).ops.keys().copied().collect();
-        for op in ops {
-            self.op_event(at, op, Event::Remapped(Arc::clone(owners)));
+    fn adopt_one(&mut self, at: NodeId, partition: usize, owners: &Arc<Owners>) {
+        let replica = &self.node(at).copies[partition].replica;
+        if owners.epoch <= replica.owners().epoch {
+            return;
         }
+        if let Some(life) = replica.asked_to_begin(owners) {
+            self.empty(at, partition);
+            self.node(at).copies[partition].replica.begin(life);
+        }
+        self.node(at).copies[partition].replica.adopt(Arc::clone(owners));
+        self.forget_if_gone(at, partition);
+        self.begin_intakes(at, partition);
+    }
+
+    /// Drops all that a node holds of a partition.
+    pub(super) fn empty(&mut self, at: NodeId, partition: usize) {
+        let Self { layout, nodes, .. } = self;
+        let node = &mut nodes[at.0 as usize - 1];
+        node.shelf.wipe(|slot| layout.place_of(slot).partition == partition);
     }
 
     /// Fetches the newest map, which takes a while.
     pub(crate) fn pull_map(&mut self, at: NodeId) {
         let life = self.node(at).life;
-        let owners = Arc::clone(self.map.newest());
+        let owners = self.map.all();
         let delay_ms = self.rng.u64(0..=2 * self.options.delay_ms);
         self.after(delay_ms, Happening::Map { node: at, life, owners });
+    }
+}
+
+/// What no node does: it takes an event's time for someone's clock.
+fn follow_events(clock: &mut Clock, envelope: &Envelope) {
+    let Ask::Take { items, .. } = &envelope.ask else { return };
+    for item in items.iter().filter(|item| item.record.version != item.record.written) {
+        let time_ms = item.record.version.wall_ms;
+        clock.observe(Stamp::start_of(time_ms), time_ms);
     }
 }

@@ -1,4 +1,8 @@
-//! What one run is made of, all of it derived from a seed.
+//! What one run is made of, all of it derived from a seed and the family that it belongs to.
+
+mod family;
+
+pub use family::Family;
 
 use fastrand::Rng;
 use std::fmt;
@@ -8,9 +12,15 @@ use std::fmt;
 pub struct Options {
     /// What everything else, and every roll of the dice in the run, comes from.
     pub seed: u64,
+    /// The family of runs that this one belongs to.
+    pub family: Family,
     /// How many nodes there are, 3 to 7.
     pub nodes: u32,
-    /// How many of them own the partition, 1 to 5.
+    /// How many partitions there are, each with owners of its own: a power of two.
+    pub partitions: u16,
+    /// How many slots of each partition have keys.
+    pub slots: u32,
+    /// How many nodes own a partition at first, 1 to 5.
     pub replicas: usize,
     /// How many clients ask, one request at a time each.
     pub clients: usize,
@@ -47,6 +57,14 @@ pub struct Options {
     pub expiries: f64,
     /// How much of the requests are at a level other than quorum.
     pub other_levels: f64,
+    /// How much of the plain writes are batches of keys that share a slot.
+    pub batches: f64,
+    /// How much of the plain writes carry a time of their own.
+    pub events: f64,
+    /// How far back such a time may lie, in milliseconds.
+    pub event_horizon_ms: u64,
+    /// How many hints a node keeps for a partition, at most.
+    pub hints: usize,
 }
 
 /// Kinds of faults.
@@ -68,7 +86,7 @@ pub struct Faults {
 
 impl Faults {
     /// Nothing goes wrong but what the network does.
-    const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         crashes: false,
         spite: false,
         cuts: false,
@@ -79,9 +97,9 @@ impl Faults {
 }
 
 impl Options {
-    /// The options that `seed` stands for, with this many requests.
+    /// The options of the ordinary family that `seed` stands for, with this many requests.
     #[must_use]
-    pub fn from_seed(seed: u64, requests: usize) -> Self {
+    pub fn ordinary(seed: u64, requests: usize) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x5104_1000_0000_0001);
         let nodes = rng.u32(3..=7);
         let replicas = *rng.choice([1, 2, 3, 3, 3, 3, 4, 5].iter()).expect("not empty");
@@ -90,6 +108,7 @@ impl Options {
         };
         Self {
             seed,
+            family: Family::Ordinary,
             nodes,
             replicas: std::cmp::min(replicas, nodes as usize),
             clients: rng.usize(2..=8),
@@ -116,68 +135,25 @@ impl Options {
             updates: some(&mut rng, 0.5, 0.6),
             expiries: some(&mut rng, 0.4, 0.5),
             other_levels: some(&mut rng, 0.3, 0.3),
+            partitions: *rng.choice([1, 1, 2].iter()).expect("not empty"),
+            slots: *rng.choice([1, 1, 2, 4].iter()).expect("not empty"),
+            batches: some(&mut rng, 0.4, 0.5),
+            events: some(&mut rng, 0.2, 0.4),
+            event_horizon_ms: *rng.choice([3_000, 604_800_000].iter()).expect("not empty"),
+            hints: *rng.choice([6, 10_000, 10_000].iter()).expect("not empty"),
         }
     }
+}
 
-    /// Three owners that lose their power just after they have spoken, one key, and slow disks:
-    /// where what is said too early does the most harm.
+impl Options {
+    /// The command that makes this run again.
     #[must_use]
-    pub fn spiteful(seed: u64, requests: usize) -> Self {
-        let mut options = Self::from_seed(seed, requests);
-        options.nodes = 3;
-        options.replicas = 3;
-        options.clients = 8;
-        options.keys = 1;
-        options.loss = 0.3;
-        options.delay_ms = 10;
-        options.stragglers = 0.1;
-        options.expiries = 0.0;
-        options.other_levels = 0.0;
-        options.sync_ms = 500;
-        options.skew_ms = 240;
-        options.updates = 0.0;
-        options.memory = false;
-        options.fault_every_ms = 0;
-        options.faults = Faults { crashes: true, spite: true, cuts: true, ..Faults::NONE };
-        options
-    }
-
-    /// Much dies, is purged soon, and old messages turn up late: where the dead come back, if they
-    /// can.
-    #[must_use]
-    pub fn mortal(seed: u64, requests: usize) -> Self {
-        let mut options = Self::from_seed(seed, requests);
-        options.replicas = 3;
-        options.keys = 3;
-        options.loss = 0.0;
-        options.duplicates = 0.2;
-        options.stragglers = 0.1;
-        options.skew_ms = 240;
-        options.sync_ms = 20;
-        options.purge_delay_ms = 200;
-        options.expiries = 0.6;
-        options.updates = 0.1;
-        options.other_levels = 0.0;
-        options.memory = false;
-        options.fault_every_ms = 3_000;
-        options.faults = Faults { crashes: true, cuts: true, ..Faults::NONE };
-        options
-    }
-
-    /// Messages are lost, nobody crashes and nobody compares: what an owner did not take in time
-    /// comes to it by hints, or never.
-    #[must_use]
-    pub fn hinting(seed: u64, requests: usize) -> Self {
-        let mut options = Self::from_seed(seed, requests);
-        options.replicas = 3;
-        options.loss = 0.2;
-        options.memory = false;
-        options.syncs = false;
-        options.other_levels = 0.0;
-        options.purge_delay_ms = 600_000;
-        options.fault_every_ms = 1_000;
-        options.faults = Faults { cuts: true, fences: true, ..Faults::NONE };
-        options
+    pub fn replay(&self) -> String {
+        let Self { seed, requests, family, .. } = self;
+        format!(
+            "cargo run --profile checked -p shoal-sim -- --kind {} --replay {seed} --requests {requests}",
+            family.name()
+        )
     }
 }
 
