@@ -1,14 +1,17 @@
 //! How Shoal keeps its cluster map.
 //!
 //! The map itself, its commands and what they do are in `shoal_core::map`; here is where the
-//! newest one is found after a restart. [`LocalStore`] keeps it in a file, for a cluster of one.
+//! newest one is found after a restart. [`LocalStore`] keeps it in a file, for a cluster of one;
+//! [`raft::RaftStore`] keeps it at several nodes that agree on it, and goes on from that file.
 //!
 //! Holds: a command that was answered with a map is durable. Two maps never share a version.
 
 mod local;
+pub mod raft;
 
 pub use local::LocalStore;
 
+use shoal_core::ids::NodeId;
 use shoal_core::map::{ClusterMap, Command, MapError};
 use std::sync::Arc;
 
@@ -27,6 +30,8 @@ pub trait MapStore: Send + Sync + 'static {
     /// [`MetaError::Refused`] where the map does not allow it: nothing changed.
     /// [`MetaError::File`] or [`MetaError::Full`] where it could not be written: nothing changed.
     /// [`MetaError::InDoubt`] where it may be there after a restart.
+    /// Where several nodes decide, also [`MetaError::NoMajority`]: nothing changed, and
+    /// [`MetaError::Unknown`]: it may have.
     fn propose(&self, command: &Command) -> Result<Arc<ClusterMap>, MetaError>;
 }
 
@@ -61,4 +66,54 @@ pub enum MetaError {
         /// What went wrong.
         what: String,
     },
+    /// No majority of the voters could be found in time to put the change in order. Nothing was
+    /// sent and nothing changed; a retry helps once they are reachable.
+    #[error(
+        "the map cannot be changed now: no majority of the voters {} is reachable",
+        names(voters)
+    )]
+    NoMajority {
+        /// The voters, as far as they are known.
+        voters: Vec<NodeId>,
+    },
+    /// The change was sent to the voters and not confirmed in time: it may have been made, or
+    /// may still be. The newest map tells.
+    #[error(
+        "the change of the map was sent to the voters {} and not confirmed in time: it may \
+             have been made",
+        names(voters)
+    )]
+    Unknown {
+        /// The voters, as far as they are known.
+        voters: Vec<NodeId>,
+    },
+    /// Only the leader can do this, and this node does not lead. Nothing changed; the leader
+    /// can be asked.
+    #[error("only the voters' leader can do this: {}", leader_name(*leader))]
+    NotLeader {
+        /// The leader, as far as it is known.
+        leader: Option<NodeId>,
+    },
+    /// The voters cannot be changed so, or not now.
+    #[error("the voters cannot be changed: {why}")]
+    Voters {
+        /// Why not.
+        why: String,
+    },
+    /// A peer could not tell its map. Nothing changed; another peer may help.
+    #[error("the map of {node}: {what}")]
+    Peer {
+        /// The peer.
+        node: NodeId,
+        /// What went wrong.
+        what: String,
+    },
+}
+
+fn names(nodes: &[NodeId]) -> String {
+    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn leader_name(leader: Option<NodeId>) -> String {
+    leader.map_or_else(|| "none is known".to_owned(), |leader| format!("it is {leader}"))
 }

@@ -1,0 +1,212 @@
+//! What the node knows of the map and of those who decide it, from whatever side it heard.
+//!
+//! Holds: the map shown here only goes forward, and was durable here before it was shown. The
+//! newest commands are kept beside it, without a gap, so that peers can be told what they lack.
+//! No lock is held while waiting.
+//!
+//! Does not know: how maps arrive.
+
+use super::status::Leadership;
+use super::wire::{Members, News, Told};
+use parking_lot::Mutex;
+use shoal_core::codec;
+use shoal_core::ids::{MapVersion, NodeId};
+use shoal_core::map::{ClusterMap, MapError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// How many commands are kept for peers that are behind; who is further behind takes the map.
+const KEPT_COMMANDS: usize = 4_096;
+/// How many bytes of commands are kept.
+const KEPT_BYTES: usize = 4 << 20;
+/// How many bytes of commands one answer carries.
+const TOLD_BYTES: usize = 1 << 20;
+/// How many of the newest refusals are kept with their reason.
+const KEPT_REFUSALS: usize = 1_024;
+
+/// What the node knows.
+#[derive(Debug)]
+pub(super) struct Known {
+    maps: watch::Sender<Arc<ClusterMap>>,
+    leadership: watch::Sender<Leadership>,
+    /// Held for a few pushes and copies only.
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The commands that led to the newest map, the last one to its very version.
+    commands: VecDeque<Vec<u8>>,
+    command_bytes: usize,
+    members: Members,
+    refusals: VecDeque<(u128, MapError)>,
+    failure: Option<String>,
+}
+
+impl Known {
+    pub(super) fn new(map: Arc<ClusterMap>, members: Members) -> Self {
+        let inner = Inner { members, ..Inner::default() };
+        Self {
+            maps: watch::Sender::new(map),
+            leadership: watch::Sender::new(Leadership::default()),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// The newest map.
+    pub(super) fn map(&self) -> Arc<ClusterMap> {
+        Arc::clone(&self.maps.borrow())
+    }
+
+    /// The version of the newest map.
+    pub(super) fn version(&self) -> MapVersion {
+        self.maps.borrow().version
+    }
+
+    pub(super) fn maps(&self) -> watch::Receiver<Arc<ClusterMap>> {
+        self.maps.subscribe()
+    }
+
+    /// Shows `map`, which must be durable here, unless a newer one is shown already. `command`
+    /// is the one that made it, where it is known.
+    pub(super) fn show(&self, map: &Arc<ClusterMap>, command: Option<&[u8]>) {
+        let mut inner = self.inner.lock();
+        let present = self.version();
+        if map.version <= present {
+            return;
+        }
+        let next = MapVersion { index: present.index.saturating_add(1), ..present };
+        match command {
+            Some(command) if map.version == next => inner.keep(command),
+            _ => {
+                inner.commands.clear();
+                inner.command_bytes = 0;
+            }
+        }
+        self.maps.send_replace(Arc::clone(map));
+    }
+
+    /// Who decides the map, as far as is known.
+    pub(super) fn members(&self) -> Members {
+        self.inner.lock().members.clone()
+    }
+
+    /// Hears who decides the map; older news is ignored. Whether it was new.
+    pub(super) fn hear_members(&self, members: &Members) -> bool {
+        let mut inner = self.inner.lock();
+        let newer = members.index > inner.members.index
+            || (inner.members.voters.is_empty() && !members.voters.is_empty());
+        if newer {
+            inner.members = members.clone();
+        }
+        newer
+    }
+
+    /// The voters, or every member while none are known.
+    pub(super) fn candidates(&self) -> BTreeSet<NodeId> {
+        let voters = self.inner.lock().members.voters();
+        if voters.is_empty() { self.map().nodes.keys().copied().collect() } else { voters }
+    }
+
+    pub(super) fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.subscribe()
+    }
+
+    /// Takes from another node who leads: what is older or says less is ignored.
+    pub(super) fn hear_leadership(&self, heard: Leadership) {
+        self.leadership.send_if_modified(|present| {
+            let news = heard.term > present.term
+                || (heard.term == present.term && present.leader.is_none());
+            let news = news && heard != *present;
+            if news {
+                *present = heard;
+            }
+            news
+        });
+    }
+
+    /// Takes from the node's own Raft who leads. An older term than one heard of is ignored.
+    pub(super) fn see_leadership(&self, seen: Leadership) {
+        self.leadership.send_if_modified(|present| {
+            let news = seen.term >= present.term && seen != *present;
+            if news {
+                *present = seen;
+            }
+            news
+        });
+    }
+
+    /// Remembers why a proposal was refused.
+    pub(super) fn note_refusal(&self, id: u128, why: MapError) {
+        let mut inner = self.inner.lock();
+        if inner.refusals.len() == KEPT_REFUSALS {
+            inner.refusals.pop_front();
+        }
+        inner.refusals.push_back((id, why));
+    }
+
+    /// Why the proposal was refused, if that is remembered.
+    pub(super) fn refusal(&self, id: u128) -> Option<MapError> {
+        let inner = self.inner.lock();
+        inner.refusals.iter().rev().find(|(known, _)| *known == id).map(|(_, why)| why.clone())
+    }
+
+    /// Raft has stopped and will not go on before a restart; the first reason is kept.
+    pub(super) fn fail(&self, why: &str) {
+        let mut inner = self.inner.lock();
+        if inner.failure.is_none() {
+            tracing::error!(why, "the node can no longer take part in changing the map");
+            inner.failure = Some(why.to_owned());
+        }
+    }
+
+    /// Why Raft has stopped, if it has.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.inner.lock().failure.clone()
+    }
+
+    /// What someone whose map is `since` has to be told. `whole` asks for the map itself.
+    pub(super) fn news(&self, since: MapVersion, whole: bool) -> News {
+        let inner = self.inner.lock();
+        let map = self.map();
+        let leadership = *self.leadership.borrow();
+        let told = if map.version <= since && !whole {
+            Told::Nothing
+        } else if let Some(commands) = inner.since(map.version, since).filter(|_| !whole) {
+            Told::Commands(commands)
+        } else {
+            Told::Map(codec::map::encode(&map))
+        };
+        News { version: map.version.into(), members: inner.members.clone(), leadership, told }
+    }
+}
+
+impl Inner {
+    fn keep(&mut self, command: &[u8]) {
+        self.command_bytes += command.len();
+        self.commands.push_back(command.to_vec());
+        while self.commands.len() > KEPT_COMMANDS || self.command_bytes > KEPT_BYTES {
+            let Some(oldest) = self.commands.pop_front() else { break };
+            self.command_bytes -= oldest.len();
+        }
+    }
+
+    /// The first of the commands that lead from `since` to `newest`, as many as one answer
+    /// carries, if they are all kept.
+    fn since(&self, newest: MapVersion, since: MapVersion) -> Option<Vec<Vec<u8>>> {
+        if newest.generation != since.generation {
+            return None;
+        }
+        let missing = usize::try_from(newest.index.checked_sub(since.index)?).ok()?;
+        let first = self.commands.len().checked_sub(missing)?;
+        let mut room = TOLD_BYTES;
+        let fits = self.commands.range(first..).take_while(|command| {
+            let fits = command.len() <= room;
+            room = room.saturating_sub(command.len());
+            fits
+        });
+        let told: Vec<_> = fits.cloned().collect();
+        if told.is_empty() { None } else { Some(told) }
+    }
+}

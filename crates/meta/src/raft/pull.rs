@@ -1,0 +1,135 @@
+//! How a node that has no voice learns of new maps: it asks whoever has one.
+//!
+//! Holds: a pulled map is durable before it is shown. It follows from the node's own map by
+//! commands, or is taken whole, and is never another cluster's.
+//!
+//! Does not know: that there is something new. Gossip tells, and calls [`RaftStore::pull`].
+
+use super::file::fact;
+use super::home::trouble;
+use super::propose::Unanswered;
+use super::store::RaftStore;
+use super::wire::{Answer, News, Request, Told};
+use crate::MetaError;
+use shoal_core::codec;
+use shoal_core::ids::{MapVersion, NodeId};
+use shoal_core::map::ClusterMap;
+use std::sync::Arc;
+use tokio::time::{Instant, timeout_at};
+
+/// How many answers one pull takes at most; each brings the map forward.
+const ANSWERS: usize = 64;
+
+impl RaftStore {
+    /// Takes from `peer` what it knows and this node does not, and gives the newest map here
+    /// afterwards. Voters may pull too.
+    ///
+    /// # Errors
+    /// [`MetaError::Peer`] where it does not answer or tells what cannot be;
+    /// [`MetaError::File`] or [`MetaError::Full`] where the map could not be written. In all
+    /// cases the map stays as it was, or is a newer one.
+    pub async fn pull(&self, peer: NodeId) -> Result<Arc<ClusterMap>, MetaError> {
+        let mut whole = false;
+        for _ in 0..ANSWERS {
+            let since = self.known.version();
+            let request = Request::Pull { since: since.into(), whole };
+            let news = match self.ask(peer, &request).await {
+                Ok(Answer::News(news)) => news,
+                Ok(_) => return Err(said(peer, "the answer is to something else")),
+                Err(Unanswered::NotSent(why) | Unanswered::Lost(why)) => {
+                    return Err(said(peer, &why));
+                }
+            };
+            let newest = MapVersion::from(news.version);
+            match self.adopt(peer, news) {
+                // A history that does not fit is no reason not to take the map itself.
+                Err(MetaError::Peer { .. }) if !whole => whole = true,
+                Err(error) => return Err(error),
+                Ok(()) if self.known.version() >= newest => break,
+                Ok(()) => {}
+            }
+        }
+        Ok(self.known.map())
+    }
+
+    /// Takes over what a peer told.
+    pub(super) fn adopt(&self, peer: NodeId, news: News) -> Result<(), MetaError> {
+        let heard = self.known.hear_members(&news.members);
+        if self.raft().is_none() {
+            self.known.hear_leadership(news.leadership);
+        }
+        let adopted = self.adopt_map(peer, news.told, heard);
+        if heard
+            && self.is_dismissed()
+            && let Some(store) = self.this.upgrade()
+        {
+            self.runtime.spawn(async move { store.step_back().await });
+        }
+        adopted
+    }
+
+    fn adopt_map(&self, peer: NodeId, told: Told, heard: bool) -> Result<(), MetaError> {
+        let _adopting = self.adopting.lock();
+        let present = self.known.map();
+        let steps = match told {
+            Told::Nothing => Vec::new(),
+            Told::Commands(commands) => follow(&present, commands).map_err(|e| said(peer, &e))?,
+            Told::Map(bytes) => {
+                let map = codec::map::decode(&bytes).map_err(|e| said(peer, &e.to_string()))?;
+                if present.is_founded() && map.cluster != present.cluster {
+                    return Err(said(peer, "it is the map of another cluster"));
+                }
+                vec![(Arc::new(map), None)]
+            }
+        };
+        let newest = steps.last().map_or(&present, |(map, _)| map);
+        if newest.version <= present.version && !heard {
+            return Ok(());
+        }
+        if newest.version >= present.version {
+            self.file
+                .put(fact::PULLED, &self.pulled(newest))
+                .map_err(|error| trouble(self.file.path(), &error))?;
+        }
+        for (map, command) in &steps {
+            self.known.show(map, command.as_deref());
+        }
+        Ok(())
+    }
+
+    /// Pulls from `peer` until nothing is missing, as long as there is time.
+    pub(super) async fn catch_up_from(&self, peer: NodeId, deadline: Instant) {
+        // What is still missing then is missed by whoever waits for it.
+        let _whether_or_not = timeout_at(deadline, self.pull(peer)).await;
+    }
+
+    /// Pulls from whoever leads.
+    pub(super) async fn catch_up(&self, deadline: Instant) {
+        if let Ok(Some(leader)) = timeout_at(deadline, self.find_leader()).await
+            && leader != self.node
+        {
+            self.catch_up_from(leader, deadline).await;
+        }
+    }
+}
+
+/// The maps that `commands` lead to from `present`.
+#[allow(clippy::type_complexity, reason = "a list of maps and what made them")]
+fn follow(
+    present: &Arc<ClusterMap>,
+    commands: Vec<Vec<u8>>,
+) -> Result<Vec<(Arc<ClusterMap>, Option<Vec<u8>>)>, String> {
+    let mut steps = Vec::with_capacity(commands.len());
+    let mut map = Arc::clone(present);
+    for bytes in commands {
+        let command = codec::command::decode(&bytes).map_err(|error| error.to_string())?;
+        map = Arc::new(map.apply(&command).map_err(|error| error.to_string())?);
+        steps.push((Arc::clone(&map), Some(bytes)));
+    }
+    map.check().map_err(|what| what.to_string())?;
+    Ok(steps)
+}
+
+fn said(node: NodeId, what: &str) -> MetaError {
+    MetaError::Peer { node, what: what.to_owned() }
+}
