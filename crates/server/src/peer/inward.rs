@@ -1,0 +1,217 @@
+//! The answering side of one link: questions that are being served, and their answers.
+//!
+//! Holds: no more is served at once of one kind than its share; what is beyond is answered
+//! "busy" without being looked at. Answers that would take more than the share are replaced by
+//! "failed". So a peer that asks and does not read costs a bounded amount of memory until it is
+//! found to be stalled. A member that was let in for control only is judged again when it asks
+//! for more, so that it need not come back once its start is on record.
+//!
+//! Does not know: sockets, what questions mean.
+
+use super::ending::Ending;
+use super::frame::{Frame, Outcome, What};
+use super::limits::Limits;
+use super::link::Side;
+use super::outbox::{Letter, Outbox};
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+use shoal_node::transport::{Admission, Answerer, Identity, Kind, Serve};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// What is being served of one kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Served {
+    questions: usize,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct State {
+    outbox: Outbox,
+    served: [Served; Kind::ALL.len()],
+    /// When the next sign of life is sent.
+    due: Option<Instant>,
+    ended: Option<Ending>,
+}
+
+/// The answering side of one link.
+pub(super) struct Inward {
+    who: Identity,
+    /// Whether it may ask everything, or control only.
+    whole: AtomicBool,
+    serve: Arc<dyn Serve>,
+    limits: Arc<Limits>,
+    count: AtomicU64,
+    state: Mutex<State>,
+    stop: Notify,
+}
+
+impl Inward {
+    pub(super) fn new(
+        who: Identity,
+        admission: Admission,
+        serve: Arc<dyn Serve>,
+        limits: Arc<Limits>,
+    ) -> Self {
+        let whole = AtomicBool::new(admission == Admission::Whole);
+        let (state, stop) = (Mutex::default(), Notify::new());
+        Self { who, whole, serve, limits, count: AtomicU64::new(0), state, stop }
+    }
+
+    /// How many questions were served.
+    pub(super) fn served(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn question(self: &Arc<Self>, kind: Kind, id: u64, body: Bytes) -> Result<(), Ending> {
+        let len = body.len();
+        if !self.may_ask(kind, len)? {
+            self.busy(self.state.lock(), kind, id);
+            return Ok(());
+        }
+        if !self.take_in(kind, id, len)? {
+            return Ok(());
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let link = Arc::clone(self);
+        let answerer = Answerer::new(move |given| link.answer(kind, id, len, given));
+        self.serve.serve(self.who.node, kind, body, answerer);
+        Ok(())
+    }
+
+    fn may_ask(&self, kind: Kind, len: usize) -> Result<bool, Ending> {
+        let small = kind == Kind::Control && len <= self.limits.longest_introduction;
+        if small || self.whole.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        if self.who.node.0 == 0 {
+            return Err(Ending::NotAllowed);
+        }
+        let again = self.serve.admit(self.who).map_err(|_| Ending::Withdrawn)?;
+        let whole = again == Admission::Whole;
+        self.whole.store(whole, Ordering::Relaxed);
+        Ok(whole)
+    }
+
+    fn busy(&self, mut state: MutexGuard<'_, State>, kind: Kind, id: u64) {
+        let what = What::Answer(Outcome::Busy);
+        let waker = state.outbox.push(kind, Letter { what, id, body: Bytes::new() });
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Counts a question in; answers "busy" and says no if there is no room.
+    fn take_in(&self, kind: Kind, id: u64, len: usize) -> Result<bool, Ending> {
+        let share = self.limits.shares[kind.index()];
+        let mut state = self.state.lock();
+        if let Some(why) = state.ended {
+            return Err(why);
+        }
+        let (answers, answer_bytes) = state.outbox.waiting(kind);
+        let served = &mut state.served[kind.index()];
+        // Two shares of answers wait only where the peer asks and asks and takes none.
+        if answers > 2 * share.messages {
+            return Err(Ending::Flooded);
+        }
+        let bytes = served.bytes + answer_bytes;
+        if served.questions < share.messages.max(1) && (bytes == 0 || bytes + len <= share.bytes) {
+            served.questions += 1;
+            served.bytes += len;
+            return Ok(true);
+        }
+        self.busy(state, kind, id);
+        Ok(false)
+    }
+
+    fn answer(&self, kind: Kind, id: u64, question: usize, given: Option<Bytes>) {
+        let share = self.limits.shares[kind.index()];
+        let mut state = self.state.lock();
+        let served = &mut state.served[kind.index()];
+        served.questions -= 1;
+        served.bytes -= question;
+        if state.ended.is_some() {
+            return;
+        }
+        let (_, waiting) = state.outbox.waiting(kind);
+        let fits = |body: &Bytes| {
+            body.len() <= self.limits.longest
+                && (waiting == 0 || body.is_empty() || waiting + body.len() <= share.bytes)
+        };
+        let letter = match given.filter(fits) {
+            Some(body) => Letter { what: What::Answer(Outcome::Answered), id, body },
+            None => Letter { what: What::Answer(Outcome::Failed), id, body: Bytes::new() },
+        };
+        let waker = state.outbox.push(kind, letter);
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Sends one of the link's own messages.
+    fn express(&self, what: What, id: u64) {
+        let letter = Letter { what, id, body: Bytes::new() };
+        let waker = self.state.lock().outbox.push_express(letter);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Side for Inward {
+    fn poll_take(&self, context: &Context<'_>, batch: &mut Vec<Letter>) -> Poll<()> {
+        self.state.lock().outbox.poll_take(context, batch, |_, _| true)
+    }
+
+    fn receive(self: &Arc<Self>, frame: Frame) -> Result<(), Ending> {
+        match frame.what {
+            What::Question(kind) => self.question(kind, frame.id, frame.body),
+            What::Ping => {
+                self.express(What::Pong, frame.id);
+                Ok(())
+            }
+            What::Goodbye | What::Alive | What::Pong | What::Answer(_) => Err(Ending::NotAllowed),
+        }
+    }
+
+    fn tick(&self, now: Instant) {
+        let mut state = self.state.lock();
+        if state.due.is_some_and(|due| due > now) {
+            return;
+        }
+        state.due = Some(now + self.limits.ping_every);
+        drop(state);
+        self.express(What::Alive, 0);
+    }
+
+    fn end(&self, why: Ending) {
+        let mut state = self.state.lock();
+        state.ended.get_or_insert(why);
+        state.outbox.clear();
+        drop(state);
+        self.stop.notify_one();
+    }
+
+    fn say_goodbye(&self, why: Ending) {
+        self.express(What::Goodbye, why.number());
+    }
+
+    async fn stopped(&self) -> Ending {
+        loop {
+            let ended = self.state.lock().ended;
+            if let Some(why) = ended {
+                return why;
+            }
+            self.stop.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

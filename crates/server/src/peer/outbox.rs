@@ -1,0 +1,195 @@
+//! What waits to be sent on one link: a lane for each kind, and one ahead of them for the link's
+//! own pings.
+//!
+//! Holds: whoever writes takes a little of each lane in turn, the most urgent first, so a lane
+//! waits for a bounded part of the others, however much is in them. The writer is woken once when
+//! something comes into an empty outbox.
+//!
+//! Does not know: bounds (its owner's), sockets.
+
+use super::frame::What;
+use bytes::Bytes;
+use shoal_node::transport::Kind;
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+/// How many bytes of one lane are taken at once, give or take one message.
+const TURN_BYTES: usize = 64 << 10;
+
+/// What a message costs beside its body, so that empty ones count too.
+const MESSAGE_COST: usize = 64;
+
+/// A message to be framed and sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) what: What,
+    pub(super) id: u64,
+    pub(super) body: Bytes,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    waiting: VecDeque<Letter>,
+    bytes: usize,
+}
+
+/// What waits to be sent on one link.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    express: VecDeque<Letter>,
+    lanes: [Lane; Kind::ALL.len()],
+    writer: Option<Waker>,
+}
+
+impl Outbox {
+    /// The messages of one kind that wait, and the bytes of their bodies.
+    pub(super) fn waiting(&self, kind: Kind) -> (usize, usize) {
+        let lane = &self.lanes[kind.index()];
+        (lane.waiting.len(), lane.bytes)
+    }
+
+    /// All that waits: messages and the bytes of their bodies.
+    pub(super) fn total(&self) -> (usize, usize) {
+        let sum =
+            |sum: (usize, usize), lane: &Lane| (sum.0 + lane.waiting.len(), sum.1 + lane.bytes);
+        self.lanes.iter().fold((self.express.len(), 0), sum)
+    }
+
+    /// Puts a message into its lane. Whoever gets a waker wakes it, after letting go of locks.
+    #[must_use]
+    pub(super) fn push(&mut self, kind: Kind, letter: Letter) -> Option<Waker> {
+        let lane = &mut self.lanes[kind.index()];
+        lane.bytes += letter.body.len();
+        lane.waiting.push_back(letter);
+        self.writer.take()
+    }
+
+    /// Puts one of the link's own messages ahead of all lanes. Of each sort only the last counts,
+    /// so it replaces one that still waits.
+    #[must_use]
+    pub(super) fn push_express(&mut self, letter: Letter) -> Option<Waker> {
+        self.express.retain(|one| one.what != letter.what);
+        self.express.push_back(letter);
+        self.writer.take()
+    }
+
+    /// Takes the next messages, those for which `keep` holds; waits if there are none.
+    pub(super) fn poll_take(
+        &mut self,
+        context: &Context<'_>,
+        batch: &mut Vec<Letter>,
+        mut keep: impl FnMut(Kind, &Letter) -> bool,
+    ) -> Poll<()> {
+        batch.extend(self.express.drain(..));
+        for kind in Kind::ALL {
+            let lane = &mut self.lanes[kind.index()];
+            let mut taken = 0;
+            while taken < TURN_BYTES {
+                let Some(letter) = lane.waiting.pop_front() else { break };
+                lane.bytes -= letter.body.len();
+                if keep(kind, &letter) {
+                    taken += letter.body.len() + MESSAGE_COST;
+                    batch.push(letter);
+                }
+            }
+        }
+        if batch.is_empty() {
+            let same = self.writer.as_ref().is_some_and(|one| one.will_wake(context.waker()));
+            if !same {
+                self.writer = Some(context.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Drops all that waits.
+    pub(super) fn clear(&mut self) {
+        *self = Self { writer: self.writer.take(), ..Self::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    fn letter(kind: Kind, id: u64, len: usize) -> Letter {
+        Letter { what: What::Question(kind), id, body: Bytes::from(vec![0; len]) }
+    }
+
+    fn take(outbox: &mut Outbox) -> Vec<u64> {
+        let mut batch = Vec::new();
+        let context = Context::from_waker(Waker::noop());
+        let _ = outbox.poll_take(&context, &mut batch, |_, _| true);
+        batch.iter().map(|letter| letter.id).collect()
+    }
+
+    #[test]
+    fn urgent_kinds_wait_for_one_turn_of_the_others_at_most() {
+        let mut outbox = Outbox::default();
+        for id in 0..100 {
+            let _ = outbox.push(Kind::Data, letter(Kind::Data, id, TURN_BYTES));
+        }
+        assert_eq!(take(&mut outbox), [0]);
+        let _ = outbox.push(Kind::Forward, letter(Kind::Forward, 200, 10));
+        let _ = outbox.push(Kind::Control, letter(Kind::Control, 300, 10));
+        let _ = outbox.push_express(Letter { what: What::Ping, id: 400, body: Bytes::new() });
+        assert_eq!(take(&mut outbox), [400, 300, 1, 200]);
+        assert_eq!(take(&mut outbox), [2]);
+        assert_eq!(outbox.waiting(Kind::Data), (97, 97 * TURN_BYTES));
+        assert_eq!(outbox.total(), (97, 97 * TURN_BYTES));
+        outbox.clear();
+        assert_eq!((take(&mut outbox), outbox.total()), (vec![], (0, 0)));
+    }
+
+    #[test]
+    fn messages_without_bytes_do_not_fill_a_turn_without_end() {
+        let mut outbox = Outbox::default();
+        for id in 0..10_000 {
+            let _ = outbox.push(Kind::Data, letter(Kind::Data, id, 0));
+        }
+        assert_eq!(take(&mut outbox).len(), TURN_BYTES / MESSAGE_COST);
+    }
+
+    #[test]
+    fn what_is_not_kept_costs_nothing() {
+        let mut outbox = Outbox::default();
+        for id in 0..10 {
+            let _ = outbox.push(Kind::Data, letter(Kind::Data, id, TURN_BYTES));
+        }
+        let mut batch = Vec::new();
+        let context = Context::from_waker(Waker::noop());
+        let polled = outbox.poll_take(&context, &mut batch, |_, letter| letter.id == 7);
+        assert!(polled.is_ready());
+        assert_eq!((batch.len(), batch[0].id), (1, 7));
+    }
+
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_writer_is_woken_once_per_wait() {
+        let mut outbox = Outbox::default();
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let context = Context::from_waker(&waker);
+        let mut batch = Vec::new();
+        assert!(outbox.poll_take(&context, &mut batch, |_, _| true).is_pending());
+        for id in 0..3 {
+            if let Some(waker) = outbox.push(Kind::Data, letter(Kind::Data, id, 1)) {
+                waker.wake();
+            }
+        }
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(outbox.poll_take(&context, &mut batch, |_, _| true).is_ready());
+        assert_eq!(batch.len(), 3);
+    }
+}
