@@ -261,6 +261,12 @@ impl From<MetaError> for Refusal {
             MetaError::Full { .. } => Self::new(Code::DiskFull, error.to_string()),
             MetaError::File { .. } => Self::new(Code::Storage, error.to_string()),
             MetaError::InDoubt { .. } => Self::new(Code::MapInDoubt, error.to_string()),
+            MetaError::NoMajority { .. } => Self::new(Code::NoMajority, error.to_string()),
+            MetaError::Unknown { .. } => Self::new(Code::Unknown, error.to_string()),
+            MetaError::Voters { .. } => Self::new(Code::BadOption, error.to_string()),
+            MetaError::NotLeader { .. } | MetaError::Peer { .. } => {
+                Self::new(Code::TryAgain, error.to_string())
+            }
         }
     }
 }

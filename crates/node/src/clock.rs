@@ -7,7 +7,10 @@
 use parking_lot::Mutex;
 use shoal_core::NodeId;
 use shoal_core::Version;
-use shoal_core::clock::{Bounds, CEILING_STEP_MS, Ceiling, ClockError, NO_SKEW_BOUND, Stamp};
+use shoal_core::clock::{
+    Bounds, CEILING_STEP_MS, Ceiling, ClockError, MAX_SKEW_MS, NO_SKEW_BOUND, Stamp,
+};
+use shoal_core::replica::Now;
 use shoal_core::version::Millis;
 use shoal_storage::directory::Ceiling as Kept;
 use std::sync::Arc;
@@ -111,6 +114,51 @@ impl NodeClock {
                 Err(error) => return Err(Refusal::new(Code::ClockSkewed, error.to_string())),
             }
         }
+    }
+
+    /// A new stamp, by the time that it is now, within the skew that is allowed among several
+    /// nodes.
+    ///
+    /// # Errors
+    /// [`ClockError`]; where the ceiling is in the way it was raised in vain.
+    pub(crate) fn next(&self) -> Result<Stamp, ClockError> {
+        let physical = self.now_ms();
+        loop {
+            let last = Stamp(self.last.load(Ordering::Relaxed));
+            let bounds = Bounds {
+                ceiling: Ceiling(self.ceiling.load(Ordering::Acquire)),
+                max_skew_ms: MAX_SKEW_MS,
+            };
+            match bounds.next(last, physical) {
+                Ok(next) => {
+                    let (order, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+                    if self.last.compare_exchange_weak(last.0, next.0, order, failed).is_ok() {
+                        return Ok(next);
+                    }
+                }
+                Err(error @ ClockError::Ceiling { .. }) => {
+                    self.raise(physical).map_err(|_| error)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Learns from the clock of another node.
+    pub(crate) fn hear(&self, remote: Stamp) {
+        let physical = self.now_ms();
+        let heard = Stamp::observe(Stamp::ZERO, remote, physical, MAX_SKEW_MS);
+        self.last.fetch_max(heard.0, Ordering::Relaxed);
+    }
+
+    /// The clock as others are told it: never behind physical time.
+    pub(crate) fn told(&self) -> Stamp {
+        Stamp(self.last.load(Ordering::Relaxed)).max(Stamp::start_of(self.now_ms()))
+    }
+
+    /// The time as a copy judges by it.
+    pub(crate) fn now(&self) -> Now {
+        Now { clock: self.told(), physical_ms: self.now_ms() }
     }
 
     /// Raises the ceiling if less than half of its step is left. Waits for the disk.

@@ -15,7 +15,7 @@ use crate::sweep::Sweep;
 use shoal_core::ids::ClusterId;
 use shoal_core::map::{
     Changes, ClusterMap, Command, DEFAULT_KEYSPACE, EngineKind, Keyspace as Definition,
-    KeyspaceSpec, database_name,
+    KeyspaceSpec, Profile, database_name,
 };
 use shoal_core::{MapVersion, NodeId};
 use shoal_meta::{LocalStore, MetaError};
@@ -130,6 +130,11 @@ impl StartError {
             Self::Map(MetaError::File { .. }) => "map_file",
             Self::Map(MetaError::Full { .. }) => "disk_full",
             Self::Map(MetaError::InDoubt { .. }) => "map_in_doubt",
+            Self::Map(MetaError::NoMajority { .. }) => "no_majority",
+            Self::Map(MetaError::Unknown { .. }) => "unknown",
+            Self::Map(MetaError::NotLeader { .. }) => "not_leader",
+            Self::Map(MetaError::Voters { .. }) => "voters",
+            Self::Map(MetaError::Peer { .. }) => "peer_map",
             Self::Engine(error) => Refusal::from(error.clone()).code.row().code,
             Self::Refused(refusal) => refusal.code.row().code,
             Self::MixedDirectory { .. } => "directory_mixed",
@@ -453,6 +458,7 @@ fn open_map(config: &NodeConfig, directory: &DataDirectory) -> Result<LocalStore
             token: fastrand::u64(1..),
             hash_seed: fastrand::u64(..),
             default: KeyspaceSpec::new(engine),
+            profile: Profile::default(),
         })
     })?;
     let map = shoal_meta::MapStore::current(&store);

@@ -104,6 +104,8 @@ codes! {
     Storage           "storage"             "STORAGE"    500 false true  "The operating system refused a read or a file.",
     StaleDirectory    "stale_directory"     "ERR"        503 false false "The data directory is an old copy: another one was started since.",
     MapInDoubt        "map_in_doubt"        "STORAGE"    503 true  false "The catalogue's file was half replaced; the node must be restarted.",
+    NoMajority        "no_majority"         "NOMAJORITY" 503 false true  "The voters that decide the map are not reachable; reads and writes go on.",
+    Unknown           "unknown"             "UNKNOWN"    503 true  false "It was sent and not confirmed in time; it may have happened, or may yet.",
     ForeignOrigin     "foreign_origin"      "ERR"        403 false false "A web page of another site asked; a loopback listener serves local callers only.",
     TooManyClients    "too_many_clients"    "ERR"        503 false true  "The limit of connections is reached.",
     Timeout           "timeout"             "ERR"        408 false true  "The request came too slowly.",

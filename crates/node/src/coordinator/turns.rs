@@ -1,0 +1,160 @@
+//! Read-modify-writes: at one owner of their key, one after the other.
+//!
+//! Holds: the versions that were tried for a key are remembered for as long as messages with them
+//! may still be under way, and are not tried again.
+
+use super::decide::{Told, Updater, forwarded};
+use super::job::{Done, ExecuteJob};
+use super::{About, Coordinator, DEADLINE};
+use crate::transport::{Kind, Unreachable};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use shoal_core::codec::forward::{read_forwarded, write_forward};
+use shoal_core::ids::Incarnation;
+use shoal_core::quorum::{Execute, Executed, Forward, Forwarded, Header, Owners};
+use shoal_core::update::OwnedUpdate;
+use shoal_core::{NodeId, Version};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A key of a keyspace.
+type Name = (Incarnation, Bytes);
+
+/// The changes that wait for those before them on their key, and what was tried lately.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<Name, VecDeque<Turn>>,
+    tried: HashMap<Name, Version>,
+    /// When what was tried may be forgotten, in that order.
+    forget: VecDeque<(Instant, Name, Version)>,
+}
+
+/// One change in line.
+struct Turn {
+    about: About,
+    updater: Updater,
+    done: Done<Executed<Told>>,
+}
+
+impl Coordinator {
+    /// Changes a key, at whichever node carries changes of it out.
+    pub(crate) fn update(
+        self: &Arc<Self>,
+        about: &About,
+        key: Bytes,
+        update: OwnedUpdate,
+        done: Done<Forwarded>,
+    ) {
+        let (keyspace, slot, level) = (about.keyspace, about.slot, about.level);
+        let Some((_, owners)) = self.routes.find(keyspace, slot) else {
+            return done(Forwarded::Elsewhere);
+        };
+        let to = self.executor(&owners);
+        if to == self.me {
+            return self.execute(about, key, update, done);
+        }
+        let header = Header { keyspace, slot, epoch: owners.epoch, clock: self.clock.told() };
+        let forward = Forward { header, level, key, update, event_time: None };
+        let mut body = Vec::new();
+        write_forward(&forward, &mut body);
+        let version = Version::ZERO;
+        let reply = move |answered: Result<Bytes, Unreachable>| {
+            done(match answered {
+                Ok(bytes) => read_forwarded(&bytes).unwrap_or(Forwarded::Unknown { version }),
+                Err(why) if why.may_be_done() => Forwarded::Unknown { version },
+                Err(_) => Forwarded::Elsewhere,
+            });
+        };
+        self.transport.ask(to, Kind::Forward, body.into(), DEADLINE, Box::new(reply));
+    }
+
+    /// The first owner that is up, the first of all where none is.
+    fn executor(&self, owners: &Owners) -> NodeId {
+        let mut members = owners.replicas.iter().map(|member| member.node);
+        let up = self.up();
+        members.clone().find(|node| up(*node)).or_else(|| members.next()).unwrap_or(self.me)
+    }
+
+    /// Changes a key here, after the changes of it that are under way here.
+    pub(super) fn execute(
+        self: &Arc<Self>,
+        about: &About,
+        key: Bytes,
+        update: OwnedUpdate,
+        done: Done<Forwarded>,
+    ) {
+        let default_ttl_ms = self.around.default_ttl_ms(about.keyspace);
+        let updater = Updater { update, limit: self.max_value_bytes, default_ttl_ms };
+        let done = Box::new(move |executed| done(forwarded(executed)));
+        let turn = Turn { about: about.clone(), updater, done };
+        let name = (about.keyspace, key);
+        let mut state = self.turns.0.lock();
+        if let Some(waiting) = state.waiting.get_mut(&name) {
+            return waiting.push_back(turn);
+        }
+        state.waiting.insert(name.clone(), VecDeque::new());
+        drop(state);
+        self.take_turn(&name, turn);
+    }
+
+    fn take_turn(self: &Arc<Self>, name: &Name, turn: Turn) {
+        let mut next = Some(turn);
+        while let Some(Turn { about, updater, done }) = next.take() {
+            let Some((_, owners)) = self.routes.find(about.keyspace, about.slot) else {
+                done(Executed::NoQuorum(super::nobody()));
+                next = self.next_turn(name, None);
+                continue;
+            };
+            let tried = self.turns.0.lock().tried.get(name).copied().unwrap_or(Version::ZERO);
+            let mut out = Vec::new();
+            let (key, level) = (name.1.clone(), about.level);
+            let started =
+                Execute::start(self.me, key, level, owners, updater, tried, self.up(), &mut out);
+            match started {
+                Ok(machine) => {
+                    let (this, name) = (Arc::clone(self), name.clone());
+                    let over = move |machine: &Execute<Updater>| {
+                        let tried = machine.tried();
+                        let Some(turn) = this.next_turn(&name, Some(tried)) else { return };
+                        // Not from within the machine that has just ended.
+                        let runtime = this.blocking.clone();
+                        runtime.spawn(async move { this.take_turn(&name, turn) });
+                    };
+                    let mut job =
+                        ExecuteJob { machine, done: Some(done), over: Some(Box::new(over)) };
+                    let steps = job.steps(out);
+                    self.begin(&about, Box::new(job), steps);
+                }
+                Err(outcome) => {
+                    done(outcome);
+                    next = self.next_turn(name, None);
+                }
+            }
+        }
+    }
+
+    /// The change of this key before is over; the next one in line, if there is one.
+    fn next_turn(&self, name: &Name, tried: Option<Version>) -> Option<Turn> {
+        let mut state = self.turns.0.lock();
+        let now = Instant::now();
+        if let Some(tried) = tried.filter(|tried| *tried > Version::ZERO) {
+            state.tried.insert(name.clone(), tried);
+            // Twice the deadline, since the last attempt may have been sent at its end.
+            state.forget.push_back((now + 2 * DEADLINE, name.clone(), tried));
+        }
+        while let Some((_, old, version)) = state.forget.pop_front_if(|(at, _, _)| *at <= now) {
+            if state.tried.get(&old) == Some(&version) {
+                state.tried.remove(&old);
+            }
+        }
+        let next = state.waiting.get_mut(name).and_then(VecDeque::pop_front);
+        if next.is_none() {
+            state.waiting.remove(name);
+        }
+        next
+    }
+}

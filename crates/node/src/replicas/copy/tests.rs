@@ -1,0 +1,161 @@
+//! A copy answers what its machine decides, once that is durable, and keeps its life.
+
+use super::super::rig::{
+    KEYSPACE, NOW_MS, copy, disk, epoch, live, member, memory, owners, tombstone, version,
+};
+use super::*;
+use shoal_core::ids::ReplicaIncarnation;
+use shoal_core::quorum::{Ask, Header, Item, Origin};
+use shoal_core::record::OwnedRecord;
+use std::future::Future as _;
+use std::sync::mpsc::{Receiver, channel};
+use std::task::{Context, Waker};
+
+fn envelope(index: u64, ask: Ask) -> Envelope {
+    let slot = Slot::new(3).expect("a slot");
+    let (keyspace, clock) = (KEYSPACE, Stamp::start_of(NOW_MS));
+    Envelope { header: Header { keyspace, slot, epoch: epoch(index), clock }, round: 1, ask }
+}
+
+fn take(key: &'static str, record: OwnedRecord) -> Ask {
+    let item = Item { key: key.into(), record };
+    Ask::Take { items: Arc::from([item]), origin: Origin::Fresh { base: None, last: false } }
+}
+
+fn read(key: &'static str) -> Ask {
+    Ask::Read { key: key.into(), whole: true }
+}
+
+/// Asks, and hands back where the answer comes out.
+fn asked(copy: &Arc<PartitionCopy>, envelope: Envelope) -> (Asked, Receiver<Answer>) {
+    let (tell, told) = channel();
+    let now = Now { clock: Stamp::start_of(NOW_MS), physical_ms: NOW_MS };
+    let tell = Box::new(move |answer| tell.send(answer).expect("the test listens"));
+    let clock = || Stamp::start_of(NOW_MS);
+    (copy.ask(envelope, now, Patience::Block, clock, tell), told)
+}
+
+/// Asks and waits for the answer.
+fn said(copy: &Arc<PartitionCopy>, settled: &SettleQueue, envelope: Envelope) -> Answer {
+    let (asked, told) = asked(copy, envelope);
+    assert!(matches!(asked, Asked::Taken), "a map was waited for");
+    loop {
+        let mut run = Box::pin(settled.run());
+        let _serves_what_is_settled = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if let Ok(answer) = told.try_recv() {
+            return answer;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn found(answer: Answer) -> Option<OwnedRecord> {
+    match answer.reply {
+        Reply::Found { record, .. } => record,
+        other => panic!("not found out: {other:?}"),
+    }
+}
+
+#[test]
+fn what_is_taken_is_read_again_and_counted_as_the_map_says() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (engine, form) in [(memory(), Form::Plain), (disk(directory.path()), Form::Sealed)] {
+        let (copy, settled) = copy(&engine, form, owners(5, &[member(1, 5), member(2, 5)], &[]));
+        assert!(copy.is_lost(), "a copy that never began is in no life");
+        let answer = said(&copy, &settled, envelope(5, read("k")));
+        assert_eq!(answer.reply, Reply::Refused(Refusal::NotCounting));
+        copy.found().expect("it begins");
+        assert_eq!(copy.member(), member(1, 5));
+        let answer = said(&copy, &settled, envelope(5, take("k", live(NOW_MS, "v"))));
+        assert_eq!((answer.reply, answer.epoch), (Reply::Accepted, epoch(5)));
+        let answer = said(&copy, &settled, envelope(5, read("k")));
+        assert_eq!(found(answer), Some(live(NOW_MS, "v")));
+        let answer = said(&copy, &settled, envelope(5, take("k", live(NOW_MS - 1, "older"))));
+        assert_eq!(answer.reply, Reply::Newer(version(NOW_MS)));
+        let answer = said(&copy, &settled, envelope(4, read("k")));
+        assert_eq!(answer.reply, Reply::Refused(Refusal::Stale));
+        let answer = said(&copy, &settled, envelope(5, take("k", tombstone(NOW_MS + 1))));
+        assert_eq!(answer.reply, Reply::Accepted);
+        assert_eq!(engine.tally(KEYSPACE.0, 0..64).keys, 0);
+    }
+}
+
+#[test]
+fn a_question_of_a_newer_epoch_waits_for_the_map() {
+    let (copy, settled) = copy(&memory(), Form::Plain, owners(5, &[member(1, 5)], &[]));
+    copy.found().expect("it begins");
+    let (outcome, told) = asked(&copy, envelope(6, read("k")));
+    assert!(matches!(outcome, Asked::Behind));
+    assert!(told.try_recv().is_err());
+    let newer = owners(6, &[member(1, 5)], &[member(1, 5), member(2, 6)]);
+    let waiting = copy.adopt(&newer).expect("it adopts");
+    assert_eq!(waiting.len(), 1);
+    for (envelope, _) in waiting {
+        assert_eq!(found(said(&copy, &settled, envelope)), None);
+    }
+    assert!(copy.adopt(&newer).expect("it has them").is_empty());
+}
+
+#[test]
+fn a_copy_that_is_named_anew_is_emptied_first_and_knows_no_floors() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let engine = disk(directory.path());
+    let (copy, settled) = copy(&engine, Form::Sealed, owners(5, &[member(1, 5)], &[]));
+    copy.found().expect("it begins");
+    for (key, text) in [("a", "1"), ("b", "2")] {
+        let ask = take(key, live(NOW_MS, text));
+        assert_eq!(said(&copy, &settled, envelope(5, ask)).reply, Reply::Accepted);
+    }
+    let next = [member(1, 6), member(2, 6)];
+    copy.adopt(&owners(6, &[member(1, 5), member(2, 6)], &next)).expect("it adopts");
+    assert_eq!(copy.member(), member(1, 6));
+    assert_eq!(engine.tally(KEYSPACE.0, 0..64).keys, 0);
+    let (outcome, told) = asked(&copy, envelope(6, take("a", live(NOW_MS, "x"))));
+    assert!(matches!(outcome, Asked::Taken));
+    assert!(told.try_recv().is_err(), "it waits until the floors are known");
+    let floor = Floor(Stamp::start_of(10));
+    let older = copy.know_floors(epoch(5), floor, floor).expect("it looks");
+    assert!(older.is_none(), "an older epoch");
+    let waiting = copy.know_floors(epoch(6), floor, floor).expect("it is kept");
+    assert_eq!(waiting.map(|waiting| waiting.len()), Some(1));
+    let answer = said(&copy, &settled, envelope(6, take("a", live(NOW_MS, "x"))));
+    assert_eq!(answer.reply, Reply::Accepted);
+}
+
+#[test]
+fn a_life_with_its_floors_outlasts_a_restart_on_disk_and_none_in_memory() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let both = || owners(5, &[member(1, 5), member(2, 5)], &[]);
+    let floor = Floor(Stamp::start_of(20));
+    {
+        let engine = disk(directory.path());
+        let (copy, settled) = copy(&engine, Form::Sealed, both());
+        copy.found().expect("it begins");
+        let answer = said(&copy, &settled, envelope(5, Ask::RaiseFloor { to: floor }));
+        assert!(matches!(answer.reply, Reply::Floors { floor: raised, .. } if raised == floor));
+        engine.close().expect("it closes");
+    }
+    let engine = disk(directory.path());
+    let (again, settled) = copy(&engine, Form::Sealed, both());
+    assert_eq!(again.member(), member(1, 5));
+    let answer = said(&again, &settled, envelope(5, Ask::Floors));
+    assert_eq!(answer.reply, Reply::Floors { floor, purged: Floor::ZERO });
+    let (forgetful, _) = copy(&memory(), Form::Plain, both());
+    assert_eq!(forgetful.member().incarnation, ReplicaIncarnation::default());
+    assert!(forgetful.is_lost());
+}
+
+#[test]
+fn who_is_no_owner_any_more_forgets_and_an_owner_does_not() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let engine = disk(directory.path());
+    let (copy, settled) = copy(&engine, Form::Sealed, owners(5, &[member(1, 5)], &[]));
+    copy.found().expect("it begins");
+    let answer = said(&copy, &settled, envelope(5, take("k", live(NOW_MS, "v"))));
+    assert_eq!(answer.reply, Reply::Accepted);
+    assert!(!copy.forget().expect("it looks"), "it is an owner");
+    copy.adopt(&owners(6, &[member(2, 6)], &[])).expect("it adopts");
+    assert!(copy.forget().expect("it forgets"));
+    assert_eq!(engine.tally(KEYSPACE.0, 0..64).keys, 0);
+    assert_eq!(copy.member().incarnation, ReplicaIncarnation::default());
+}

@@ -1,0 +1,149 @@
+//! The shelf against a list, over both engines.
+
+use super::super::rig::{KEYSPACE, disk, live, memory, tombstone};
+use super::*;
+use proptest::prelude::*;
+use shoal_core::record::OwnedRecord;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An engine and the form of its records.
+type Kept = (Arc<dyn Engine>, Form);
+
+fn engines() -> (tempfile::TempDir, [Kept; 2]) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let disk = disk(directory.path());
+    (directory, [(memory(), Form::Plain), (disk, Form::Sealed)])
+}
+
+fn shelf(engine: &dyn Engine, form: Form) -> EngineShelf<'_> {
+    EngineShelf::new(engine, KEYSPACE.0, form, Patience::Block)
+}
+
+fn slot(number: u16) -> Slot {
+    Slot::new(number).expect("a slot")
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Put(u16, Vec<(u8, OwnedRecord)>),
+    Remove(u16, Vec<u8>),
+    Look(u16, u8),
+    Page(u16, Option<u8>, usize),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let record = (1_u64..9, 0..3_u8).prop_map(|(at, kind)| match kind {
+        0 => tombstone(at),
+        1 => live(at, "value"),
+        _ => OwnedRecord { expires_at: Some(at), ..live(at, "other") },
+    });
+    let slot = 0..2_u16;
+    prop_oneof![
+        (slot.clone(), prop::collection::vec((0..6_u8, record), 1..4)).prop_map(|(slot, puts)| {
+            let distinct: BTreeMap<u8, OwnedRecord> = puts.into_iter().collect();
+            Act::Put(slot, distinct.into_iter().collect())
+        }),
+        (slot.clone(), prop::collection::btree_set(0..6_u8, 0..3))
+            .prop_map(|(slot, keys)| Act::Remove(slot, keys.into_iter().collect())),
+        (slot.clone(), 0..6_u8).prop_map(|(slot, key)| Act::Look(slot, key)),
+        (slot, prop::option::of(0..6_u8), 1..5_usize)
+            .prop_map(|(slot, after, limit)| Act::Page(slot, after, limit)),
+    ]
+}
+
+fn run(engine: &dyn Engine, form: Form, acts: &[Act]) -> Result<(), TestCaseError> {
+    let mut model: BTreeMap<(u16, Vec<u8>), OwnedRecord> = BTreeMap::new();
+    let mut shelf = shelf(engine, form);
+    for act in acts {
+        match act {
+            Act::Put(at, puts) => {
+                let puts: Vec<([u8; 1], &OwnedRecord)> =
+                    puts.iter().map(|(key, record)| ([*key], record)).collect();
+                let records: Vec<(&[u8], Record<'_>)> =
+                    puts.iter().map(|(key, record)| (&key[..], record.borrow())).collect();
+                shelf.put(slot(*at), &records).expect("an engine that takes writes");
+                for (key, record) in puts {
+                    model.insert((*at, key.to_vec()), record.clone());
+                }
+            }
+            Act::Remove(at, keys) => {
+                let keys: Vec<[u8; 1]> = keys.iter().map(|key| [*key]).collect();
+                let borrowed: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+                shelf.remove(slot(*at), &borrowed).expect("an engine that takes writes");
+                for key in keys {
+                    model.remove(&(*at, key.to_vec()));
+                }
+            }
+            Act::Look(at, key) => {
+                let seen =
+                    shelf.look(slot(*at), &[*key], |held| held.copied().map(OwnedRecord::from));
+                let (seen, ()) = seen.expect("it is not damaged");
+                prop_assert_eq!(seen.as_ref(), model.get(&(*at, vec![*key])));
+            }
+            Act::Page(at, after, limit) => {
+                let after = after.map(|key| [key]);
+                let mut seen = Vec::new();
+                let after = after.as_ref().map(|key| &key[..]);
+                shelf
+                    .page(slot(*at), after, *limit, |key, record| {
+                        seen.push((key.to_vec(), OwnedRecord::from(*record)));
+                    })
+                    .expect("it is not damaged");
+                let expected = model.iter().filter(|((slot, key), _)| {
+                    slot == at && after.is_none_or(|after| &key[..] > after)
+                });
+                let expected: Vec<(Vec<u8>, OwnedRecord)> = expected
+                    .take(*limit)
+                    .map(|((_, key), record)| (key.clone(), record.clone()))
+                    .collect();
+                prop_assert_eq!(seen, expected);
+            }
+        }
+        for at in 0..2 {
+            let here = model.iter().filter(|((slot, _), _)| *slot == at);
+            let tally = here
+                .map(|(_, record)| counted(Some(&record.borrow())))
+                .fold(Tally::default(), Tally::plus);
+            prop_assert_eq!(engine.tally(KEYSPACE.0, at..at + 1), tally);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_shelf_is_a_list_and_its_tallies_are_right(
+        acts in prop::collection::vec(act(), 0..40),
+    ) {
+        let (_directory, engines) = engines();
+        for (engine, form) in engines {
+            run(&*engine, form, &acts)?;
+        }
+    }
+}
+
+#[test]
+fn the_commit_covers_what_was_seen_and_what_was_put() {
+    let (_directory, [_, (engine, form)]) = engines();
+    let record = live(1, "v");
+    let mut writer = shelf(&*engine, form);
+    writer.put(slot(0), &[(b"k", record.borrow())]).expect("it is written");
+    let reader = shelf(&*engine, form);
+    reader.look(slot(0), b"k", |held| assert!(held.is_some())).expect("it is read");
+    assert!(writer.commit() != Commit::DONE);
+    assert!(reader.commit() == writer.commit() || reader.commit() == Commit::DONE);
+    engine.sync().expect("it syncs");
+    let waker = std::task::Waker::noop();
+    assert!(engine.settle(writer.commit(), waker).is_ready());
+}
+
+#[test]
+fn a_page_is_never_read_by_whoever_may_not_wait() {
+    let (_directory, engines) = engines();
+    for (engine, form) in &engines {
+        let shelf = EngineShelf::new(&**engine, KEYSPACE.0, *form, Patience::Inline);
+        assert_eq!(shelf.page(slot(0), None, 1, |_, _| ()), Err(ShelfError::Cold));
+    }
+}
