@@ -47,6 +47,58 @@ enum Eviction {
     Lru,
 }
 
+/// How the nodes that hold a keyspace are chosen.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Placement {
+    /// By weight, evenly, and moving as little as can be
+    Rendezvous,
+    /// By jump consistent hashing
+    Jump,
+    /// By a consistent-hash ring
+    Ring,
+}
+
+/// How many replicas a request waits for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    /// The first that answers
+    One,
+    /// More than half
+    Quorum,
+    /// Every one
+    All,
+}
+
+/// What zones mean for the replicas of a partition.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Zones {
+    /// They stand in as many zones as can be
+    Spread,
+    /// Nothing
+    Ignore,
+}
+
+/// A number of replicas, or one on each node.
+#[derive(Clone, Debug)]
+struct Replication(Value);
+
+impl std::str::FromStr for Replication {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<u8>() {
+            Ok(count @ 1..=7) => Ok(Self(json!(count))),
+            _ if text == "all" => Ok(Self(json!("all"))),
+            _ => Err("write a number from 1 to 7, or all".to_owned()),
+        }
+    }
+}
+
+/// The word for a value, as it was typed and as the node takes it.
+fn word(value: &impl ValueEnum) -> Value {
+    value.to_possible_value().map_or(Value::Null, |possible| json!(possible.get_name()))
+}
+
 /// When an acknowledged write is on disk: `always`, `interval:MS` or `os`.
 #[derive(Clone, Debug)]
 struct Sync(String);
@@ -91,6 +143,9 @@ pub(crate) struct Create {
     /// Into how many partitions it is divided; a power of two [default: 256]
     #[arg(long, value_name = "P")]
     partitions: Option<u32>,
+    /// How the nodes that hold it are chosen [default: rendezvous]
+    #[arg(long, value_enum, value_name = "STRATEGY")]
+    placement: Option<Placement>,
     #[command(flatten)]
     options: Options,
 }
@@ -113,6 +168,18 @@ struct Options {
     /// What happens at that limit
     #[arg(long, value_enum, value_name = "POLICY")]
     eviction: Option<Eviction>,
+    /// How many replicas it is to have once there are nodes enough: 1 to 7, or all for one on each
+    #[arg(long, value_name = "N")]
+    replication: Option<Replication>,
+    /// How many replicas a read asks unless it says so itself
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    read_level: Option<Level>,
+    /// How many replicas a write waits for unless it says so itself
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    write_level: Option<Level>,
+    /// Whether the replicas of a key are spread over the zones
+    #[arg(long, value_enum, value_name = "RULE")]
+    zones: Option<Zones>,
 }
 
 /// `shoal keyspace list`.
@@ -171,7 +238,7 @@ impl ConnectArgs {
 
 /// A refused option under the name of its flag, as whoever typed it knows it.
 fn under_its_flag(mut failure: Failure) -> Failure {
-    const OPTIONS: [&str; 3] = ["sync", "max_memory", "eviction"];
+    const OPTIONS: [&str; 4] = ["sync", "max_memory", "eviction", "replication"];
     if failure.code == "bad_option"
         && let Some((option, why)) = failure.message.split_once(": ")
         && OPTIONS.contains(&option)
@@ -211,6 +278,18 @@ impl Options {
             };
             body.insert("eviction".to_owned(), json!(word));
         }
+        if let Some(Replication(replication)) = &self.replication {
+            body.insert("replication".to_owned(), replication.clone());
+        }
+        let levels = [("read_level", self.read_level), ("write_level", self.write_level)];
+        for (field, level) in levels {
+            if let Some(level) = level {
+                body.insert(field.to_owned(), word(&level));
+            }
+        }
+        if let Some(zones) = self.zones {
+            body.insert("zones".to_owned(), word(&zones));
+        }
         body
     }
 }
@@ -228,6 +307,9 @@ impl Create {
         if let Some(partitions) = self.partitions {
             body.insert("partitions".to_owned(), json!(partitions));
         }
+        if let Some(placement) = self.placement {
+            body.insert("placement".to_owned(), word(&placement));
+        }
         Value::Object(body)
     }
 
@@ -236,7 +318,11 @@ impl Create {
         if out.json {
             return out.document(&made);
         }
-        out.line(format!("created {}", self.name))
+        out.line(format!("created {}", self.name))?;
+        match made["note"].as_str() {
+            Some(note) => out.line(format!("note: {note}")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -293,7 +379,8 @@ impl Alter {
         let body = self.options.body();
         if body.is_empty() {
             return Err(Failure::usage("nothing to change").hint(
-                "give at least one of --sync, --default-ttl, --max-memory, --eviction, --db",
+                "give at least one of --sync, --default-ttl, --max-memory, --eviction, --db, \
+                 --replication, --read-level, --write-level, --zones",
             ));
         }
         let path = path_of(&self.name);
@@ -418,6 +505,14 @@ mod tests {
             "sync": "interval:100", "max_memory": 1_073_741_824, "eviction": "lru", "db": 16,
         });
         assert_eq!(created(all).unwrap(), expected);
+        let spread = "--replication 5 --placement ring --read-level one --write-level all \
+                      --zones ignore";
+        let expected = json!({
+            "replication": 5, "placement": "ring", "read_level": "one", "write_level": "all",
+            "zones": "ignore",
+        });
+        assert_eq!(created(spread).unwrap(), expected);
+        assert_eq!(created("--replication all").unwrap(), json!({ "replication": "all" }));
         let taken_back =
             created("--engine disk --default-ttl 0s --max-memory 0 --db none").unwrap();
         assert_eq!(
@@ -435,6 +530,11 @@ mod tests {
             "--engine disk --db 15",
             "--engine disk --db 1024",
             "--engine disk --max-memory lots",
+            "--replication 0",
+            "--replication 8",
+            "--placement random",
+            "--read-level two",
+            "--zones no",
         ] {
             assert!(created(options).is_err(), "{options}");
         }

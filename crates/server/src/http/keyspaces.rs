@@ -3,15 +3,18 @@
 //! Holds: a field that is not known is refused, in a request as in a file of settings. `null`
 //! takes an option away, a field left out leaves it as it is.
 
+mod spread;
+
 use super::form;
 use super::job;
 use super::reply::Reply;
 use hyper::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use shoal_core::Incarnation;
-use shoal_core::map::{Changes, Durability, EngineKind, Eviction, KeyspaceSpec};
+use shoal_core::map::{Changes, Durability, EngineKind, Eviction, KeyspaceOptions, KeyspaceSpec};
 use shoal_core::slot::Partitioning;
 use shoal_node::{Code, KeyspaceInfo, Node, Refusal};
+use spread::{LevelName, Placement, Zones};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -20,6 +23,7 @@ use std::sync::Arc;
 struct CreateDocument {
     engine: Option<Engine>,
     partitions: Option<u16>,
+    placement: Option<Placement>,
     db: Option<u16>,
     #[serde(default, deserialize_with = "given")]
     default_ttl_ms: Option<Option<u64>>,
@@ -27,6 +31,10 @@ struct CreateDocument {
     #[serde(default, deserialize_with = "given")]
     max_memory: Option<Option<u64>>,
     eviction: Option<EvictionName>,
+    replication: Option<serde_json::Value>,
+    read_level: Option<LevelName>,
+    write_level: Option<LevelName>,
+    zones: Option<Zones>,
 }
 
 #[derive(Deserialize)]
@@ -40,6 +48,10 @@ struct AlterDocument {
     #[serde(default, deserialize_with = "given")]
     max_memory: Option<Option<u64>>,
     eviction: Option<EvictionName>,
+    replication: Option<serde_json::Value>,
+    read_level: Option<LevelName>,
+    write_level: Option<LevelName>,
+    zones: Option<Zones>,
 }
 
 #[derive(Clone, Copy, Deserialize, Serialize)]
@@ -76,9 +88,23 @@ struct KeyspaceDocument {
     default_ttl_ms: Option<u64>,
     max_memory: Option<u64>,
     eviction: EvictionName,
+    replication: serde_json::Value,
+    placement: Placement,
+    zones: Zones,
+    read_level: LevelName,
+    write_level: LevelName,
     event_horizon_ms: u64,
     accepts_event_time: bool,
     incarnation: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
+}
+
+impl KeyspaceDocument {
+    /// With what whoever chose the options ought to know about them.
+    fn noted(self, options: &KeyspaceOptions) -> Self {
+        Self { note: spread::note(options), ..self }
+    }
 }
 
 impl From<KeyspaceInfo> for KeyspaceDocument {
@@ -107,9 +133,15 @@ impl From<KeyspaceInfo> for KeyspaceDocument {
                 Eviction::None => EvictionName::None,
                 Eviction::Lru => EvictionName::Lru,
             },
+            replication: spread::shown(options.replication),
+            placement: options.strategy.into(),
+            zones: Zones::of(options.spread_zones),
+            read_level: options.read_level.into(),
+            write_level: options.write_level.into(),
             event_horizon_ms: options.event_horizon_ms,
             accepts_event_time: definition.accepts_event_time,
             incarnation,
+            note: None,
             name: definition.name,
         }
     }
@@ -140,8 +172,8 @@ pub(crate) async fn create(node: &Arc<Node>, name: String, body: &[u8]) -> Resul
     let there = Arc::clone(node);
     job::blocking(move || {
         there.create_keyspace(&name, spec, database)?;
-        let info = there.describe(&name)?;
-        Ok(Reply::json(StatusCode::CREATED, &KeyspaceDocument::from(info)))
+        let document = KeyspaceDocument::from(there.describe(&name)?).noted(&spec.options);
+        Ok(Reply::json(StatusCode::CREATED, &document))
     })
     .await?
 }
@@ -153,7 +185,14 @@ pub(crate) async fn alter(node: &Arc<Node>, name: String, body: &[u8]) -> Result
     job::blocking(move || {
         there.alter_keyspace(&name, changes)?;
         let info = there.describe(&name)?;
-        Ok(Reply::json(StatusCode::OK, &KeyspaceDocument::from(info)))
+        let chosen = changes.applied_to(&info.definition.options);
+        let document = KeyspaceDocument::from(info);
+        // Only whoever chooses the replication is told about it.
+        let document = match changes.replication {
+            Some(_) => document.noted(&chosen),
+            None => document,
+        };
+        Ok(Reply::json(StatusCode::OK, &document))
     })
     .await?
 }
@@ -183,7 +222,14 @@ fn spec(document: &CreateDocument) -> Result<KeyspaceSpec, Refusal> {
         document.max_memory,
         document.eviction,
     )?;
+    let changes = spread_changes(
+        changes,
+        document.replication.as_ref(),
+        [document.read_level, document.write_level],
+        document.zones,
+    )?;
     spec.options = changes.applied_to(&spec.options);
+    spec.options.strategy = document.placement.map_or(spec.options.strategy, Into::into);
     Ok(spec)
 }
 
@@ -194,7 +240,29 @@ fn changes(document: &AlterDocument) -> Result<Changes, Refusal> {
         document.max_memory,
         document.eviction,
     )?;
+    let changes = spread_changes(
+        changes,
+        document.replication.as_ref(),
+        [document.read_level, document.write_level],
+        document.zones,
+    )?;
     Ok(Changes { database: document.db, ..changes })
+}
+
+/// The same changes, and those of how replicas are spread and asked.
+fn spread_changes(
+    changes: Changes,
+    replication: Option<&serde_json::Value>,
+    [read_level, write_level]: [Option<LevelName>; 2],
+    zones: Option<Zones>,
+) -> Result<Changes, Refusal> {
+    Ok(Changes {
+        replication: replication.map(spread::replication).transpose()?,
+        read_level: read_level.map(Into::into),
+        write_level: write_level.map(Into::into),
+        spread_zones: zones.map(|zones| zones == Zones::Spread),
+        ..changes
+    })
 }
 
 fn options(
@@ -240,6 +308,8 @@ fn bad(message: &'static str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shoal_core::placement::{Replication, Strategy};
+    use shoal_core::quorum::Level;
 
     fn created(body: &str) -> Result<KeyspaceSpec, Refusal> {
         form::parse(body.as_bytes()).and_then(|document| spec(&document))
@@ -266,6 +336,26 @@ mod tests {
         assert_eq!(spec.options.default_ttl_ms, NonZeroU64::new(5));
         let spec = created(r#"{"sync":"interval:100"}"#).expect("it is sound");
         assert_eq!(spec.options.durability, Durability::Interval(100));
+        let spec = created(
+            r#"{"replication":5,"placement":"jump","read_level":"one","write_level":"all","zones":"ignore"}"#,
+        )
+        .expect("it is sound");
+        let options = spec.options;
+        assert_eq!(
+            (options.replication, options.strategy),
+            (Replication::Count(5), Strategy::Jump)
+        );
+        assert_eq!((options.read_level, options.write_level), (Level::One, Level::All));
+        assert!(!options.spread_zones);
+        let all = created(r#"{"replication":"all"}"#).expect("it is sound");
+        assert_eq!(all.options.replication, Replication::All);
+    }
+
+    #[test]
+    fn two_replicas_are_remarked_upon() {
+        let note = |body: &str| spread::note(&created(body).expect("it is sound").options);
+        assert!(note(r#"{"replication":2}"#).is_some_and(|note| note.contains("loss of none")));
+        assert_eq!((note("{}"), note(r#"{"replication":1}"#)), (None, None));
     }
 
     #[test]
@@ -293,10 +383,17 @@ mod tests {
             r#"{"sync":"interval:0"}"#,
             r#"{"sync":"interval:x"}"#,
             r#"{"evicton":"lru"}"#,
+            r#"{"replication":0}"#,
+            r#"{"replication":8}"#,
+            r#"{"replication":"some"}"#,
+            r#"{"placement":"random"}"#,
+            r#"{"read_level":"two"}"#,
+            r#"{"zones":"no"}"#,
             "[]",
         ] {
             assert!(created(body).is_err(), "{body}");
         }
         assert!(altered(r#"{"engine":"disk"}"#).is_err(), "an engine is for life");
+        assert!(altered(r#"{"placement":"ring"}"#).is_err(), "so is a placement");
     }
 }

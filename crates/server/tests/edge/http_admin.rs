@@ -34,6 +34,11 @@ fn a_keyspace_lives_from_creation_to_drop() {
         ("max_memory", json!(1_000_000)),
         ("eviction", json!("lru")),
         ("sync", json!("always")),
+        ("replication", json!(3)),
+        ("placement", json!("rendezvous")),
+        ("zones", json!("spread")),
+        ("read_level", json!("quorum")),
+        ("write_level", json!("quorum")),
     ] {
         assert_eq!(described[field], value, "{field}");
     }
