@@ -4,8 +4,8 @@
 //! questions of the one that dialled it and the answers to them. Nobody has to decide which of
 //! two connections is kept, and a link that is slow one way does not slow the other.
 //!
-//! From the outside in: `meet` carries out the [`handshake`] by which both sides prove that they
-//! know the cluster's secret; `link` reads and writes the [`frame`]s of one connection; `outward`
+//! From the outside in: `meet` carries out the `handshake` by which both sides prove that they
+//! know the cluster's secret; `link` reads and writes the `frame`s of one connection; `outward`
 //! is the asking side of it, `inward` the answering side, `outbox` what waits to be sent;
 //! `contact` keeps a link to a known node, `visitor` takes in those who dial.
 //!
