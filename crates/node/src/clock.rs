@@ -151,9 +151,12 @@ impl NodeClock {
         self.last.fetch_max(heard.0, Ordering::Relaxed);
     }
 
-    /// The clock as others are told it: never behind physical time.
+    /// The clock as others are told it: never behind physical time, and never further ahead of it
+    /// than they may follow. A clock that has just restarted stands at its ceiling.
     pub(crate) fn told(&self) -> Stamp {
-        Stamp(self.last.load(Ordering::Relaxed)).max(Stamp::start_of(self.now_ms()))
+        let physical = self.now_ms();
+        let last = Stamp(self.last.load(Ordering::Relaxed));
+        Stamp::observe(Stamp::start_of(physical), last, physical, MAX_SKEW_MS)
     }
 
     /// The time as a copy judges by it.

@@ -1,8 +1,10 @@
 //! What the engines are told about values: which spaces are dead, and when a record is.
 //!
 //! Holds: a space is in the rules from before its first write until after its keyspace was
-//! flushed or dropped. Whatever is not in the rules is dead.
+//! flushed or dropped. Whatever is not in the rules is dead, but for the space in which the lives
+//! of copies are kept.
 
+use crate::replicas::LIVES_SPACE;
 use arc_swap::ArcSwap;
 use shoal_core::Record;
 use shoal_core::codec::record::decode;
@@ -40,6 +42,12 @@ impl Rules {
         self.spaces.store(spaces.into());
     }
 
+    /// Takes in one keyspace's life.
+    #[cfg(test)]
+    pub(crate) fn know(&self, keyspace: shoal_core::Incarnation) {
+        self.spaces.store(HashMap::from([(keyspace.0, None)]).into());
+    }
+
     /// From when on a record of a space may be removed for good; `None` for never.
     pub(crate) fn purge_at(&self, space: u32, record: &Record<'_>) -> Option<Millis> {
         // Most records never die, which takes no look at the rules.
@@ -51,7 +59,7 @@ impl Rules {
 
 impl Policy for Rules {
     fn is_dead(&self, space: u32) -> bool {
-        !self.spaces.load().contains_key(&space)
+        space != LIVES_SPACE && !self.spaces.load().contains_key(&space)
     }
 
     fn due(&self, space: u32, value: &[u8]) -> Option<u64> {

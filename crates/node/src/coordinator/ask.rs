@@ -1,7 +1,7 @@
 //! Asking one replica: the own copy at once, another node's by the transport.
 
 use super::{Coordinator, DEADLINE};
-use crate::replicas::{Asked, Waiting};
+use crate::replicas::{Asked, Tell, Waiting};
 use crate::transport::Kind;
 use bytes::Bytes;
 use shoal_core::NodeId;
@@ -36,7 +36,7 @@ impl Coordinator {
         let header = Header { keyspace, slot, epoch, clock: self.clock.told() };
         let envelope = Envelope { header, round, ask };
         if to == self.me {
-            return self.ask_own(envelope, Patience::Inline, Box::new(|answer| tell(Some(answer))));
+            return self.ask_own(envelope, Patience::Inline, Box::new(tell));
         }
         let mut body = Vec::new();
         write_envelope(&envelope, &mut body);
@@ -68,17 +68,12 @@ impl Coordinator {
     }
 
     /// Asks this node's copy.
-    pub(super) fn ask_own(
-        self: &Arc<Self>,
-        envelope: Envelope,
-        patience: Patience,
-        tell: Box<dyn FnOnce(Answer) + Send>,
-    ) {
+    pub(super) fn ask_own(self: &Arc<Self>, envelope: Envelope, patience: Patience, tell: Tell) {
         let header = envelope.header;
         let route = self.routes.find(header.keyspace, header.slot);
         let copy = route.and_then(|(partition, _)| self.copies.find(header.keyspace, partition));
         let Some(copy) = copy else {
-            return tell(self.nothing_held(&envelope));
+            return tell(Some(self.nothing_held(&envelope)));
         };
         let clock = Arc::clone(&self.clock);
         match copy.ask(envelope, self.clock.now(), patience, move || clock.told(), tell) {

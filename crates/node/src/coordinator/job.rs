@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Takes what came of a request. Called once at most.
 pub(crate) type Done<O> = Box<dyn FnOnce(O) + Send>;
 
-/// Told of a read-modify-write that is over.
+/// Told of a read-modify-write that is answered.
 pub(super) type Over = Box<dyn FnOnce(&Execute<Updater>) + Send>;
 
 /// What a request wants done, in this order.
@@ -51,7 +51,7 @@ pub(super) struct ReadJob {
 pub(super) struct ExecuteJob {
     pub(super) machine: Execute<Updater>,
     pub(super) done: Option<Done<Executed<Told>>>,
-    /// Told once the machine is over, so that the next one on its key begins.
+    /// Told once whoever waits is told, so that the next one on its key begins.
     pub(super) over: Option<Over>,
 }
 
@@ -74,7 +74,7 @@ impl ExecuteJob {
         let owners = Arc::clone(self.machine.owners());
         let kept = self.machine.kept().map(std::slice::from_ref).unwrap_or_default();
         let steps = steps(effects, &owners, kept, &mut self.done);
-        if self.machine.is_over()
+        if self.done.is_none()
             && let Some(over) = self.over.take()
         {
             over(&self.machine);

@@ -88,7 +88,8 @@ pub(crate) struct Coordinator {
     max_value_bytes: usize,
     next: AtomicU64,
     jobs: [Mutex<HashMap<u64, Arc<Request>>>; PARTS],
-    mapless: Mutex<Vec<u64>>,
+    /// Requests that wait for a map, and above which epoch of their partition.
+    mapless: Mutex<Vec<(u64, Epoch)>>,
     slow: Line<u64>,
     deadlines: Line<u64>,
     turns: Turns,
@@ -140,11 +141,16 @@ impl Coordinator {
     /// Lets requests know when they are slow and when their time is over. Runs for ever.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
-            let (id, event) = tokio::select! {
-                id = self.slow.next() => (id, Event::Slow),
-                id = self.deadlines.next() => (id, Event::Deadline),
-            };
-            self.tell(id, event);
+            tokio::select! {
+                id = self.slow.next() => {
+                    self.tell(id, Event::Slow);
+                    // One more owner may be asked the next time.
+                    if self.request(id).is_some() {
+                        self.slow.join(id);
+                    }
+                }
+                id = self.deadlines.next() => self.tell(id, Event::Deadline),
+            }
         }
     }
 
@@ -202,10 +208,14 @@ impl Coordinator {
     /// have it already.
     pub(crate) fn adopted(self: &Arc<Self>) {
         let mapless = std::mem::take(&mut *self.mapless.lock());
-        for id in mapless {
+        for (id, above) in mapless {
             let Some(request) = self.request(id) else { continue };
-            if let Some((_, owners)) = self.routes.find(request.keyspace, request.slot) {
-                self.tell(id, Event::Remapped(owners));
+            match self.routes.find(request.keyspace, request.slot) {
+                Some((_, owners)) if owners.epoch > above => self.tell(id, Event::Remapped(owners)),
+                // A change of something else.
+                Some(_) => self.mapless.lock().push((id, above)),
+                // That life of the keyspace is over.
+                None => self.tell(id, Event::Deadline),
             }
         }
     }
@@ -288,7 +298,7 @@ impl Coordinator {
 
     fn await_map(self: &Arc<Self>, id: u64, request: &Request, above: Epoch) {
         // Entered first, so that a map which comes now is not missed.
-        self.mapless.lock().push(id);
+        self.mapless.lock().push((id, above));
         match self.routes.find(request.keyspace, request.slot) {
             Some((_, owners)) if owners.epoch > above => self.tell(id, Event::Remapped(owners)),
             _ => self.around.need_map(above),

@@ -16,7 +16,9 @@ impl Coordinator {
         // Whoever sends what cannot be read is told that there is no answer.
         let Ok(envelope) = read_envelope(body) else { return };
         self.clock.hear(envelope.header.clock);
-        let tell = move |answer: Answer| {
+        let tell = move |answer: Option<Answer>| {
+            // Without one the asker hears that there is none.
+            let Some(answer) = answer else { return };
             let mut body = Vec::new();
             write_answer(&answer, &mut body);
             answerer.send(body.into());

@@ -18,6 +18,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// The most changes of one key that wait.
+const MOST_WAITING: usize = 1_024;
+
 /// A key of a keyspace.
 type Name = (Incarnation, Bytes);
 
@@ -35,6 +38,8 @@ struct State {
 
 /// One change in line.
 struct Turn {
+    /// When it is too late to begin: its asker has given up.
+    until: Instant,
     about: About,
     updater: Updater,
     done: Done<Executed<Told>>,
@@ -90,11 +95,15 @@ impl Coordinator {
         let default_ttl_ms = self.around.default_ttl_ms(about.keyspace);
         let updater = Updater { update, limit: self.max_value_bytes, default_ttl_ms };
         let done = Box::new(move |executed| done(forwarded(executed)));
-        let turn = Turn { about: about.clone(), updater, done };
+        let turn = Turn { until: Instant::now() + DEADLINE, about: about.clone(), updater, done };
         let name = (about.keyspace, key);
         let mut state = self.turns.0.lock();
         if let Some(waiting) = state.waiting.get_mut(&name) {
-            return waiting.push_back(turn);
+            if waiting.len() < MOST_WAITING {
+                return waiting.push_back(turn);
+            }
+            drop(state);
+            return (turn.done)(Executed::NoQuorum(super::nobody()));
         }
         state.waiting.insert(name.clone(), VecDeque::new());
         drop(state);
@@ -103,8 +112,9 @@ impl Coordinator {
 
     fn take_turn(self: &Arc<Self>, name: &Name, turn: Turn) {
         let mut next = Some(turn);
-        while let Some(Turn { about, updater, done }) = next.take() {
-            let Some((_, owners)) = self.routes.find(about.keyspace, about.slot) else {
+        while let Some(Turn { until, about, updater, done }) = next.take() {
+            let route = self.routes.find(about.keyspace, about.slot);
+            let Some((_, owners)) = route.filter(|_| Instant::now() < until) else {
                 done(Executed::NoQuorum(super::nobody()));
                 next = self.next_turn(name, None);
                 continue;

@@ -71,19 +71,20 @@ async fn take_in_slot(
                     });
                 }
                 IntakeEffect::KnowFloors { floor, purged } => {
-                    let (copy, epoch) = (Arc::clone(copy), intent.epoch);
-                    let known = coordinator
-                        .blocking()
-                        .spawn_blocking(move || copy.know_floors(epoch, floor, purged));
-                    match known.await {
-                        Ok(Ok(Some(waiting))) => {
-                            coordinator.ask_again(waiting);
-                            intake.floors_known(&mut out);
+                    // A store that takes nothing now may take it later.
+                    let known = loop {
+                        let (copy, epoch) = (Arc::clone(copy), intent.epoch);
+                        let known = coordinator
+                            .blocking()
+                            .spawn_blocking(move || copy.know_floors(epoch, floor, purged));
+                        match known.await {
+                            Ok(Ok(known)) => break known,
+                            Ok(Err(_)) | Err(_) => tokio::time::sleep(TEND_AFTER).await,
                         }
-                        Ok(Ok(None)) => return TakenIn::Void,
-                        // The store takes nothing now; it is tried again when it is tended.
-                        Ok(Err(_)) | Err(_) => {}
-                    }
+                    };
+                    let Some(waiting) = known else { return TakenIn::Void };
+                    coordinator.ask_again(waiting);
+                    intake.floors_known(&mut out);
                 }
             }
         }

@@ -15,7 +15,7 @@ use super::shelf::{EngineShelf, ShelfError};
 use parking_lot::Mutex;
 use shoal_core::clock::Stamp;
 use shoal_core::codec::record::Form;
-use shoal_core::ids::Incarnation;
+use shoal_core::ids::{Incarnation, ReplicaIncarnation};
 use shoal_core::quorum::{Answer, Ask, Envelope, Member, Owners, Refusal, Reply};
 use shoal_core::replica::{Floor, Held, Limits, Now, Replica, Served, Shelf as _};
 use shoal_core::slot::Slot;
@@ -29,8 +29,8 @@ const EMPTIED_AT_ONCE: usize = 256;
 /// The most questions that wait for one copy's map; more are refused.
 const MOST_WAITING: usize = 1_024;
 
-/// Takes the answer to one question.
-pub(crate) type Tell = Box<dyn FnOnce(Answer) + Send>;
+/// Takes the answer to one question, or hears that there is none: what was done is not known then.
+pub(crate) type Tell = Box<dyn FnOnce(Option<Answer>) + Send>;
 
 /// What became of a question.
 pub(crate) enum Asked {
@@ -63,6 +63,8 @@ pub(crate) struct PartitionCopy {
 
 struct State {
     replica: Replica,
+    /// When what is kept of the copy's life is durable: no answer goes out before.
+    kept: Commit,
     /// Questions that wait for a map or for the floors of the others.
     waiting: Vec<Waiting>,
 }
@@ -84,7 +86,8 @@ impl State {
 }
 
 impl PartitionCopy {
-    /// The copy of `me`, in the life that is kept of it. Blocks.
+    /// The copy of `me`, in the life that is kept of it; in none where the store is not `trusted`
+    /// to have everything that was acknowledged. Blocks.
     ///
     /// # Errors
     /// The engine's.
@@ -93,10 +96,13 @@ impl PartitionCopy {
         me: NodeId,
         owners: Arc<Owners>,
         limits: Limits,
+        trusted: bool,
     ) -> Result<Self, ShelfError> {
         let kept = match &place.lives {
-            Some(lives) => lives.of(place.keyspace, place.partition)?.unwrap_or_default(),
-            None => Life::default(),
+            Some(lives) if trusted => {
+                lives.of(place.keyspace, place.partition)?.unwrap_or_default()
+            }
+            _ => Life::default(),
         };
         let mut replica = Replica::new(me, place.keyspace, owners, kept.incarnation, limits);
         if kept.floors_known {
@@ -105,25 +111,31 @@ impl PartitionCopy {
             replica.raise_floor(kept.floor);
             replica.raise_purged(kept.purged);
         }
-        Ok(Self { place, state: Mutex::new(State { replica, waiting: Vec::new() }) })
+        Ok(Self {
+            place,
+            state: Mutex::new(State { replica, kept: Commit::DONE, waiting: Vec::new() }),
+        })
     }
 
-    /// Begins the life that the present owners name for this copy, without emptying it: what a
-    /// node does with a partition that it alone has held from the start. Blocks.
+    /// Begins the life that the present owners name for this copy, without emptying it, unless it
+    /// is in one: what is done with a partition that nobody has written to, or that this node alone
+    /// has held from the start. Blocks.
     ///
     /// # Errors
     /// The engine's; the copy is in no life then.
     pub(crate) fn found(&self) -> Result<(), ShelfError> {
         let mut state = self.state.lock();
-        let replica = &mut state.replica;
-        let me = replica.member().node;
-        let named = replica.owners().replicas.iter().find(|member| member.node == me).copied();
-        if let Some(member) = named {
-            replica.begin(member.incarnation);
-            replica.know_floors(Floor::ZERO, Floor::ZERO);
-            let life = Life::of(replica);
-            self.keep_at_once(life)?;
-        }
+        let me = state.replica.member();
+        let owners = state.replica.owners();
+        let named = owners.replicas.iter().find(|member| member.node == me.node).copied();
+        let Some(member) = named.filter(|_| me.incarnation == ReplicaIncarnation::default()) else {
+            return Ok(());
+        };
+        let mut founded = state.replica.clone();
+        founded.begin(member.incarnation);
+        founded.know_floors(Floor::ZERO, Floor::ZERO);
+        self.keep_at_once(Life::of(&founded))?;
+        state.replica = founded;
         Ok(())
     }
 
@@ -159,19 +171,22 @@ impl PartitionCopy {
             return Asked::Taken;
         }
         let mut shelf = self.shelf(patience);
-        let before = Life::of(&state.replica);
-        let served = state.replica.serve(&envelope, now, &mut shelf);
-        let mut commit = shelf.commit();
-        let after = Life::of(&state.replica);
-        let served = served.and_then(|served| {
-            if after != before
+        // A floor that cannot be kept must not have risen.
+        let mut serving = state.replica.clone();
+        let served = serving.serve(&envelope, now, &mut shelf).and_then(|served| {
+            let life = Life::of(&serving);
+            if life != Life::of(&state.replica)
                 && let Some(lives) = &self.place.lives
             {
-                commit =
-                    commit.join(lives.keep(self.place.keyspace, self.place.partition, after)?);
+                let kept = lives.keep(self.place.keyspace, self.place.partition, life)?;
+                state.kept = state.kept.join(kept);
             }
             Ok(served)
         });
+        let commit = shelf.commit().join(state.kept);
+        if served.is_ok() {
+            state.replica = serving;
+        }
         let answer = |state: &State, clock: Stamp, reply: Reply| Answer {
             from: state.replica.member(),
             epoch: state.replica.owners().epoch,
@@ -196,13 +211,13 @@ impl PartitionCopy {
             Ok(Served::Refused(refusal)) => {
                 let answer = answer(&state, clock(), Reply::Refused(refusal));
                 drop(state);
-                tell(answer);
+                tell(Some(answer));
                 Asked::Taken
             }
             Ok(Served::Behind) | Err(ShelfError::Engine(_)) => {
                 let answer = answer(&state, clock(), Reply::Refused(Refusal::Unable));
                 drop(state);
-                tell(answer);
+                tell(Some(answer));
                 Asked::Taken
             }
         }
@@ -219,14 +234,15 @@ impl PartitionCopy {
     ) {
         let copy = Arc::clone(self);
         self.place.settled.wait(commit, move |settled| {
+            if settled.is_err() {
+                // It may be there after a restart, so "not done" would be untrue.
+                return tell(None);
+            }
             let state = copy.state.lock();
-            let reply = match settled {
-                Ok(()) => state.replica.release(held),
-                Err(_) => Reply::Refused(Refusal::Unable),
-            };
+            let reply = state.replica.release(held);
             let (from, epoch) = (state.replica.member(), state.replica.owners().epoch);
             drop(state);
-            tell(Answer { from, epoch, round, clock: clock(), reply });
+            tell(Some(Answer { from, epoch, round, clock: clock(), reply }));
         });
     }
 
@@ -242,7 +258,7 @@ impl PartitionCopy {
         }
         if let Some(life) = state.replica.asked_to_begin(owners) {
             // Until it is empty, durably, it is in no life at all.
-            state.replica.begin(shoal_core::ids::ReplicaIncarnation::default());
+            state.replica.begin(ReplicaIncarnation::default());
             self.keep_at_once(Life::of(&state.replica))?;
             self.empty()?;
             state.replica.begin(life);
@@ -285,7 +301,7 @@ impl PartitionCopy {
         if state.replica.owners().has_node(me) {
             return Ok(false);
         }
-        state.replica.begin(shoal_core::ids::ReplicaIncarnation::default());
+        state.replica.begin(ReplicaIncarnation::default());
         self.empty()?;
         if let Some(lives) = &self.place.lives {
             lives.forget(self.place.keyspace, self.place.partition)?;

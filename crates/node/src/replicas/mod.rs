@@ -13,7 +13,8 @@ pub(crate) mod rig;
 mod settle;
 mod shelf;
 
-pub(crate) use copy::{Asked, PartitionCopy, Waiting};
+pub(crate) use copy::{Asked, PartitionCopy, Tell, Waiting};
+pub(crate) use life::LIVES_SPACE;
 
 use arc_swap::ArcSwap;
 use shoal_core::PartitionId;

@@ -3,6 +3,7 @@
 use super::copy::{PartitionCopy, Place};
 use super::life::Lives;
 use super::settle::SettleQueue;
+use crate::rules::Rules;
 use shoal_core::codec::record::Form;
 use shoal_core::ids::{Incarnation, ReplicaIncarnation};
 use shoal_core::quorum::{Member, Owners};
@@ -23,21 +24,16 @@ pub(crate) const ME: NodeId = NodeId(1);
 /// What the clocks say.
 pub(crate) const NOW_MS: Millis = 1_000_000;
 
-struct Nothing;
-
-impl Policy for Nothing {
-    fn is_dead(&self, _: u32) -> bool {
-        false
-    }
-
-    fn due(&self, _: u32, _: &[u8]) -> Option<u64> {
-        None
-    }
+/// The node's own rules, which know of this keyspace alone.
+fn rules() -> Arc<dyn Policy> {
+    let rules = Rules::default();
+    rules.know(KEYSPACE);
+    Arc::new(rules)
 }
 
 /// An engine with the keyspace's space open.
 pub(crate) fn memory() -> Arc<dyn Engine> {
-    opened(Arc::new(MemoryEngine::new(Arc::new(Nothing), MemoryOptions::default())))
+    opened(Arc::new(MemoryEngine::new(rules(), MemoryOptions::default())))
 }
 
 /// The same on disk; opening it again finds what was there.
@@ -48,7 +44,7 @@ pub(crate) fn disk(at: &Path) -> Arc<dyn Engine> {
         ..DiskOptions::default()
     };
     std::fs::create_dir_all(at).expect("a folder");
-    let engine = DiskEngine::open(Arc::new(RealFiles), at, &options, Arc::new(Nothing));
+    let engine = DiskEngine::open(Arc::new(RealFiles), at, &options, rules());
     opened(Arc::new(engine.expect("an engine opens")))
 }
 
@@ -88,7 +84,7 @@ pub(crate) fn copy_of(
         settled: Arc::clone(&settled),
     };
     let limits = Limits { max_skew_ms: 500, event_horizon_ms: 60_000, secret: TreeSecret(9) };
-    let copy = PartitionCopy::open(place, me, owners, limits).expect("the copy opens");
+    let copy = PartitionCopy::open(place, me, owners, limits, true).expect("the copy opens");
     (Arc::new(copy), settled)
 }
 

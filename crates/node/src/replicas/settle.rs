@@ -1,6 +1,6 @@
 //! Waiting until what answers speak of is durable.
 //!
-//! Holds: what was put in comes out in that order, each once, as soon as its commit is settled.
+//! Holds: what has to wait comes out in the order in which it came, each once, as soon as its commit is settled.
 //! Commits of one engine settle in order, so only the first in the queue is asked about, and one
 //! wake serves all that one sync has settled.
 
@@ -32,19 +32,16 @@ impl SettleQueue {
         Self { engine, waiting: Mutex::default() }
     }
 
-    /// Calls `then` once `commit` is settled: at once, where it is and nothing waits before it.
+    /// Calls `then` once `commit` is settled: at once, where it is.
     pub(crate) fn wait(
         &self,
         commit: Commit,
         then: impl FnOnce(Result<(), EngineError>) + Send + 'static,
     ) {
-        let mut waiting = self.waiting.lock();
-        if waiting.queue.is_empty()
-            && let Poll::Ready(settled) = self.engine.settle(commit, Waker::noop())
-        {
-            drop(waiting);
+        if let Poll::Ready(settled) = self.engine.settle(commit, Waker::noop()) {
             return then(settled);
         }
+        let mut waiting = self.waiting.lock();
         waiting.queue.push_back((commit, Box::new(then)));
         let idle = waiting.idle.take();
         drop(waiting);

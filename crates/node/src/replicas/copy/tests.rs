@@ -4,7 +4,6 @@ use super::super::rig::{
     KEYSPACE, NOW_MS, copy, disk, epoch, live, member, memory, owners, tombstone, version,
 };
 use super::*;
-use shoal_core::ids::ReplicaIncarnation;
 use shoal_core::quorum::{Ask, Header, Item, Origin};
 use shoal_core::record::OwnedRecord;
 use std::future::Future as _;
@@ -30,7 +29,9 @@ fn read(key: &'static str) -> Ask {
 fn asked(copy: &Arc<PartitionCopy>, envelope: Envelope) -> (Asked, Receiver<Answer>) {
     let (tell, told) = channel();
     let now = Now { clock: Stamp::start_of(NOW_MS), physical_ms: NOW_MS };
-    let tell = Box::new(move |answer| tell.send(answer).expect("the test listens"));
+    let tell = Box::new(move |answer: Option<Answer>| {
+        tell.send(answer.expect("the store is sound")).expect("the test listens");
+    });
     let clock = || Stamp::start_of(NOW_MS);
     (copy.ask(envelope, now, Patience::Block, clock, tell), told)
 }
@@ -140,6 +141,8 @@ fn a_life_with_its_floors_outlasts_a_restart_on_disk_and_none_in_memory() {
     assert_eq!(again.member(), member(1, 5));
     let answer = said(&again, &settled, envelope(5, Ask::Floors));
     assert_eq!(answer.reply, Reply::Floors { floor, purged: Floor::ZERO });
+    again.found().expect("it is in a life already");
+    assert_eq!(said(&again, &settled, envelope(5, Ask::Floors)).reply, answer.reply);
     let (forgetful, _) = copy(&memory(), Form::Plain, both());
     assert_eq!(forgetful.member().incarnation, ReplicaIncarnation::default());
     assert!(forgetful.is_lost());
