@@ -123,6 +123,16 @@ impl Lsm {
         work(open)
     }
 
+    /// Lets go of older versions of the tree, and of the files that only they have: nobody reads
+    /// the past.
+    fn forget_the_past(&self, open: &Open) {
+        let watermark = open.seqno.get();
+        open.tree
+            .get_version_history_lock()
+            .maintenance(&self.dir, watermark)
+            .unwrap_or_else(|error| tracing::warn!(%error, "an old manifest stays behind"));
+    }
+
     /// Runs a compaction, which is long, without keeping readers' lock.
     fn compacting<R>(
         &self,
@@ -131,6 +141,8 @@ impl Lsm {
         let _upkeep = self.upkeep.lock();
         let open = self.with(|open| Ok(open.clone()))?;
         let done = work(&open).map_err(failed);
+        // What was rewritten or dropped would otherwise keep its files until the next change.
+        self.forget_the_past(&open);
         match done {
             Err(_) if self.filter.interrupted.load(Ordering::Acquire) => {
                 Err(SortedError::Interrupted)
@@ -167,12 +179,7 @@ impl Sorted for Lsm {
             let mut sink = Ingestion { inner: open.tree.ingestion().map_err(failed)?, last: None };
             fill(&mut sink)?;
             sink.inner.finish().map_err(failed)?;
-            // Older versions of the tree are of no use: nobody reads the past.
-            let watermark = open.seqno.get();
-            open.tree
-                .get_version_history_lock()
-                .maintenance(&self.dir, watermark)
-                .unwrap_or_else(|error| tracing::warn!(%error, "an old manifest stays behind"));
+            self.forget_the_past(open);
             Ok(())
         })
     }
