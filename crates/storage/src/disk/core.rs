@@ -41,10 +41,12 @@ impl Generations {
         std::iter::once(&self.active).chain(self.sealed.as_ref())
     }
 
-    /// Whether the buffer holds so many bytes and none of them can go yet: the older generation
-    /// is still being written to the store.
+    /// Whether nothing more may be put in at `bound` bytes a generation: both are full, or the
+    /// active one holds what both may, because whoever would seal it has not come to it yet.
     pub(crate) fn are_full_at(&self, bound: usize) -> bool {
-        self.sealed.is_some() && self.active.bytes() >= bound
+        let active = self.active.bytes();
+        let sealed = self.sealed.as_ref().map(|sealed| sealed.bytes());
+        active + sealed.unwrap_or(0) >= 2 * bound || sealed.is_some() && active >= bound
     }
 
     /// The newest entry under a stored key, and what `visit` makes of it. `None` where only the

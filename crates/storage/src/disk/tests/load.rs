@@ -40,6 +40,25 @@ fn a_hundred_thousand_keys_are_loaded_and_found_again() {
     assert_eq!(rig.scan(1, 77).len(), 7);
 }
 
+#[test]
+fn the_buffer_is_bounded_even_where_nobody_seals_it() {
+    let mut rig = Rig::new(small());
+    rig.open_space(1);
+    let engine = rig.engine();
+    let core = engine.core();
+    engine.abandon();
+    core.work.lock().stopping = false;
+    let bound = core.options.generation_bytes;
+    let mut n = 0_u32;
+    while core.wait_for_room(true, Duration::ZERO).is_ok() {
+        rig.put(1, 2, &n.to_be_bytes(), &[7; 500], 1);
+        n += 1;
+        assert!(core.generations.load().active.bytes() < 2 * bound + 1_024);
+    }
+    assert!(core.generations.load().active.bytes() >= 2 * bound, "there was room for two");
+    assert!(core.generations.load().sealed.is_none());
+}
+
 /// Pages through slot 9 from `position` on and notes the keys; returns where it came to.
 fn page(rig: &Rig, position: u64, count: usize, seen: &mut BTreeSet<Vec<u8>>) -> Option<u64> {
     let mut shown = 0;
