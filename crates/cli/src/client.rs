@@ -43,12 +43,25 @@ pub(crate) struct ConnectArgs {
     )]
     #[arg(value_parser = crate::units::positive_duration)]
     pub(crate) timeout: Duration,
+    /// How many replicas reads and writes wait for: one, quorum or all [default: the keyspace's]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "SHOAL_CONSISTENCY",
+        help_heading = "Connection"
+    )]
+    #[arg(value_parser = ["one", "quorum", "all", "default"], hide_possible_values = true)]
+    pub(crate) consistency: Option<String>,
 }
 
 impl ConnectArgs {
-    /// Connects and selects the keyspace.
+    /// Connects, selects the keyspace and says the level.
     pub(crate) fn open(&self) -> Result<Connection, Failure> {
         let mut connection = Connection::open(&self.addr, Some(self.timeout))?;
+        if let Some(level) = &self.consistency {
+            connection.ask(&[b"CONSISTENCY", level.as_bytes()])?;
+        }
         if let Some(name) = self.keyspace.as_ref().or(self.addr.keyspace.as_ref()) {
             connection.select(name)?;
         }
@@ -59,7 +72,7 @@ impl ConnectArgs {
 /// Takes the connection's options out of a command that starts or describes a node, and says so
 /// to whoever uses them there.
 pub(crate) fn without_connection(command: Command) -> Command {
-    ["addr", "keyspace", "timeout"].into_iter().fold(command, |command, name| {
+    ["addr", "keyspace", "timeout", "consistency"].into_iter().fold(command, |command, name| {
         let refuse = |_: &str| Err::<String, _>("this command talks to no node; see --listen");
         command.arg(Arg::new(name).long(name).hide(true).value_parser(refuse))
     })

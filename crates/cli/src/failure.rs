@@ -74,6 +74,8 @@ impl Failure {
             "NOAUTH" | "WRONGPASS" => failure.hint("the server wants a user and a password"),
             "LOADING" | "BUSY" => failure.hint("wait a moment and try again"),
             "TRYAGAIN" => failure.hint("try again"),
+            "NOQUORUM" => failure.hint("see `shoal cluster status`, or say --consistency one"),
+            "UNKNOWN" => failure.hint("it may have been done, or may yet be"),
             "OOM" => failure.hint("delete keys, or raise the keyspace's max_memory"),
             "DISKFULL" => failure.hint("free disk space or delete keys; then writes go on"),
             "STORAGE" | "CORRUPT" => failure.hint("the node's log says more"),

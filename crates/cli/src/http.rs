@@ -85,6 +85,7 @@ fn decode(address: &Address, status: u16, body: &[u8]) -> Result<Value, Failure>
         None if is("may_have_happened") => failure.hint("it may have been done all the same"),
         None if status == 507 => failure.hint("free disk space or memory; then it goes on"),
         None if is("retry_helps") => failure.hint("try again in a moment"),
+        None if is_about_nodes(code) => failure.hint("see `shoal cluster nodes`"),
         None if status == 404 || status == 409 => failure.hint("see `shoal keyspace list`"),
         None if status == 400 => {
             failure.hint("see `shoal keyspace --help` and `shoal keyspace COMMAND --help`")
@@ -209,12 +210,22 @@ fn too_long() -> io::Error {
     invalid(format!("its answer is longer than {MAX_BODY} bytes"))
 }
 
+/// Whether a refusal of this code is about a node of the cluster.
+fn is_about_nodes(code: &str) -> bool {
+    ["unknown_node", "node_gone", "node_in_place", "last_replica", "name_in_use"].contains(&code)
+}
+
 /// One segment of a path, percent-encoded.
 pub(crate) fn segment(name: &str) -> String {
-    let mut encoded = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
+    segment_of(name.as_bytes())
+}
+
+/// The same of bytes that may be no text.
+pub(crate) fn segment_of(bytes: &[u8]) -> String {
+    let mut encoded = String::with_capacity(bytes.len());
+    for byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+            encoded.push(char::from(*byte));
         } else {
             encoded.push_str(&format!("%{byte:02X}"));
         }

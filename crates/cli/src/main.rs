@@ -11,6 +11,7 @@
 mod address;
 mod bench;
 mod client;
+mod cluster;
 mod completions;
 mod data;
 mod failure;
@@ -19,6 +20,7 @@ mod keyspace;
 mod output;
 mod reply;
 mod scan;
+mod secret;
 mod serve;
 mod shell;
 mod table;
@@ -82,6 +84,13 @@ enum Command {
     /// Make, list, change and drop keyspaces
     #[command(subcommand)]
     Keyspace(keyspace::Keyspace),
+    /// Look at the cluster, and take the decisions that only people can take
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
+    /// Show where a key lives and why
+    Explain(cluster::Explain),
+    /// List keys that the node holds a copy of
+    LocalKeys(cluster::LocalKeys),
     /// Have the node reclaim disk space now
     Compact(keyspace::Compact),
     /// Type commands, with history, completion and help
@@ -138,6 +147,9 @@ fn run(command: &Command, connect: &ConnectArgs, out: &Output) -> Result<Outcome
         Command::Incr(args) => args.run(connect, out),
         Command::Info(args) => args.run(connect, out),
         Command::Keyspace(command) => command.run(connect, out),
+        Command::Cluster(command) => command.run(connect, out),
+        Command::Explain(args) => args.run(connect, out),
+        Command::LocalKeys(args) => args.run(connect, out),
         Command::Compact(args) => args.run(connect, out),
         Command::Shell(args) => args.run(connect, out),
         Command::Bench(args) => args.run(connect, out),

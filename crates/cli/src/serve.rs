@@ -67,7 +67,7 @@ fn flag(field: &'static Field) -> Arg {
     match field.unit {
         // A switch, which a variable or file may have set and a flag takes back: --memory=false.
         "BOOL" => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        _ if field.name == "listen" => arg.action(ArgAction::Append),
+        _ if field.is_list() => arg.action(ArgAction::Append),
         _ => arg,
     }
 }

@@ -22,8 +22,13 @@ pub const MAX_SKEW_MS: Millis = 500;
 /// physical clock was set back must not wait until time has caught up.
 pub const NO_SKEW_BOUND: Millis = Millis::MAX;
 
-/// How far ahead of the clock a new ceiling is laid.
+/// How far ahead of the clock a new ceiling is laid at a node that is alone.
 pub const CEILING_STEP_MS: Millis = 10_000;
+
+/// The same among others. A clock that has just restarted stands at its ceiling and stamps nothing
+/// while that is further ahead of physical time than [`MAX_SKEW_MS`]: with this step, for a second
+/// at most.
+pub const CLUSTER_CEILING_STEP_MS: Millis = 1_000;
 
 /// A moment of a hybrid logical clock: 48 bits of wall time, 16 bits of counter.
 ///
@@ -107,6 +112,16 @@ impl Bounds {
         }
         Ok(stamp)
     }
+
+    /// The ceiling to make durable now, if any. It is laid ahead of stamps that may be given, and no
+    /// further: however often a clock restarts, its ceiling runs no further ahead of time.
+    #[must_use]
+    pub fn wanted_ceiling(&self, last: Stamp, physical_ms: Millis) -> Option<Ceiling> {
+        let alone = self.max_skew_ms == NO_SKEW_BOUND;
+        let step_ms = if alone { CEILING_STEP_MS } else { CLUSTER_CEILING_STEP_MS };
+        let furthest = Stamp::start_of(physical_ms.saturating_add(self.max_skew_ms));
+        self.ceiling.raise(last.min(furthest), physical_ms, step_ms)
+    }
 }
 
 /// A wall time that every stamp given so far is below. It is made durable before a stamp may
@@ -159,7 +174,7 @@ impl Clock {
     /// The ceiling to make durable now, if any; then tell it to [`Self::raise_ceiling`].
     #[must_use]
     pub fn wanted_ceiling(&self, physical_ms: Millis) -> Option<Ceiling> {
-        self.bounds.ceiling.raise(self.last, physical_ms, CEILING_STEP_MS)
+        self.bounds.wanted_ceiling(self.last, physical_ms)
     }
 
     /// Notes that `durable` is on disk. A lower one than known changes nothing.

@@ -100,10 +100,12 @@ pub enum MetaError {
         /// Why not.
         why: String,
     },
-    /// A peer could not tell its map. Nothing changed; another peer may help.
+    /// The map is not to be had, or not to be changed, there: a peer could not tell it, the leader
+    /// runs a version of Shoal that does not know the change, or the store was retired. Nothing
+    /// changed; another one may help.
     #[error("the map of {node}: {what}")]
     Peer {
-        /// The peer.
+        /// The node.
         node: NodeId,
         /// What went wrong.
         what: String,

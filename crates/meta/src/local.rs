@@ -3,11 +3,14 @@
 //! Holds: the file always holds one whole map, the newest that was answered or the one being
 //! written: it is written beside the old one, synced, renamed over it, and the directory synced.
 //! After a failure from the renaming on the store refuses further changes, since what the
-//! directory says is not known until it is read again.
+//! directory says is not known until it is read again. A directory in which a node of a cluster
+//! keeps the map is never opened, nor changed by a store that was retired.
 
+use crate::raft::RAFT;
 use crate::{MapStore, MetaError};
 use parking_lot::Mutex;
 use shoal_core::codec::map::{decode, encode};
+use shoal_core::ids::NodeId;
 use shoal_core::map::{ClusterMap, Command};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -28,6 +31,8 @@ pub struct LocalStore {
     map: Mutex<Arc<ClusterMap>>,
     /// A replacement failed half-way. Set under the lock of the map, read without it.
     in_doubt: AtomicBool,
+    /// The map is kept elsewhere. Set and read under the lock of the map.
+    retired: AtomicBool,
 }
 
 impl LocalStore {
@@ -35,11 +40,13 @@ impl LocalStore {
     /// gives `None` where there ought to be one.
     ///
     /// # Errors
-    /// [`MetaError::File`] where the file is damaged or cannot be read or written.
+    /// [`MetaError::File`] where the file is damaged or cannot be read or written, or where the
+    /// directory belongs to a node of a cluster.
     pub fn open(
         directory: &Path,
         founding: impl FnOnce() -> Option<Command>,
     ) -> Result<Self, MetaError> {
+        refuse_several(directory)?;
         let path = directory.join(FILE);
         let map = match fs::read(&path) {
             Ok(bytes) => {
@@ -63,7 +70,40 @@ impl LocalStore {
             Err(error) => return Err(file_error(&path, &error)),
         };
         let map = Mutex::new(Arc::new(map));
-        Ok(Self { directory: directory.to_owned(), map, in_doubt: AtomicBool::new(false) })
+        Ok(Self {
+            directory: directory.to_owned(),
+            map,
+            in_doubt: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes no change any more, from when this returns, so that a
+    /// [`RaftStore`](crate::raft::RaftStore) can be opened over the directory while this store is
+    /// still read: no file is kept open here. Every later proposal is refused with
+    /// [`MetaError::Peer`], which says that the map is kept elsewhere now.
+    ///
+    /// # Errors
+    /// [`MetaError::InDoubt`] where what the directory says is not known: it was not retired.
+    pub fn retire(&self) -> Result<(), MetaError> {
+        let _no_change_meanwhile = self.map.lock();
+        if let Some(doubt) = self.in_doubt() {
+            return Err(doubt);
+        }
+        self.retired.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes changes again, where nothing came of that for which the store was retired.
+    ///
+    /// # Errors
+    /// [`MetaError::File`] where the directory belongs to a node of a cluster by now, or that
+    /// cannot be seen.
+    pub fn resume(&self) -> Result<(), MetaError> {
+        let _no_change_meanwhile = self.map.lock();
+        refuse_several(&self.directory)?;
+        self.retired.store(false, Ordering::Release);
+        Ok(())
     }
 }
 
@@ -84,6 +124,11 @@ impl MapStore for LocalStore {
         if let Some(doubt) = self.in_doubt() {
             return Err(doubt);
         }
+        if self.retired.load(Ordering::Acquire) {
+            let node = map.nodes.keys().next().copied().unwrap_or(NodeId(0));
+            let what = "it is kept elsewhere now, by the nodes of a cluster: ask again";
+            return Err(MetaError::Peer { node, what: what.to_owned() });
+        }
         let next = map.apply(command)?;
         next.check().map_err(|what| file_error(&self.directory.join(FILE), &what))?;
         // As long as the new map is only written beside the old one, nothing has happened.
@@ -95,6 +140,16 @@ impl MapStore for LocalStore {
         *map = Arc::new(next);
         Ok(Arc::clone(&map))
     }
+}
+
+/// Refuses a directory in which a node of a cluster keeps the map.
+fn refuse_several(directory: &Path) -> Result<(), MetaError> {
+    let path = directory.join(RAFT);
+    if path.try_exists().map_err(|error| file_error(&path, &error))? {
+        let what = "the directory belongs to a node of a cluster now, and is no single node's";
+        return Err(file_error(&path, &what));
+    }
+    Ok(())
 }
 
 /// Writes `map` beside the old one, durably.

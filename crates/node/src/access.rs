@@ -5,8 +5,12 @@
 //!
 //! Does not know: who asks, and in which protocol.
 
+use crate::afar::{Spot, Wanted};
 use crate::catalogue::Routing;
+use crate::coordinator::Coordinator;
+use crate::errand::Errands;
 use crate::node::Node;
+use crate::overlay::Overlay;
 use crate::refusal::{Code, Halt, Refusal};
 use crate::request::{Answer as Given, Request, Sink, Target, Updated};
 use crate::rules::read_record;
@@ -15,6 +19,7 @@ use crate::step::{Carried, Step};
 use crate::transaction::Staged;
 use arc_swap::Guard;
 use shoal_core::map::{database_name, number_of};
+use shoal_core::quorum::Level;
 use shoal_core::update::{Change, Outcome, Update, apply};
 use shoal_core::version::Millis;
 use shoal_core::{Record, Slot};
@@ -39,7 +44,15 @@ pub struct Access<'n> {
     pub(crate) patience: Patience,
     pub(crate) commit: Commit,
     pub(crate) staged: Option<Box<Staged>>,
+    /// What a transaction over keys that several nodes hold is about to write.
+    pub(crate) overlay: Option<Box<Overlay>>,
+    /// What was asked of other nodes.
+    pub(crate) errands: Errands,
+    /// The level of requests, where it is not their keyspace's.
+    pub(crate) level: Option<Level>,
     pub(crate) counts: Tallies,
+    #[cfg(test)]
+    pub(crate) others: Option<&'n Arc<Coordinator>>,
 }
 
 impl<'n> Access<'n> {
@@ -51,8 +64,45 @@ impl<'n> Access<'n> {
             patience,
             commit: Commit::DONE,
             staged: None,
+            overlay: None,
+            errands: Errands::default(),
+            level: None,
             counts: Tallies::default(),
+            #[cfg(test)]
+            others: None,
         }
+    }
+
+    /// Goes on with what a run before has asked other nodes: its last command begins anew.
+    pub fn resume(&mut self, mut errands: Errands) {
+        errands.again();
+        self.errands = errands;
+    }
+
+    /// Hands over what was asked of other nodes, for the run that is to go on with it.
+    #[must_use]
+    pub fn suspend(&mut self) -> Errands {
+        std::mem::take(&mut self.errands)
+    }
+
+    /// A command, or a part of one that is not to be run again, is done: what it asked of other
+    /// nodes is forgotten.
+    pub fn over(&mut self) {
+        self.errands.over();
+    }
+
+    /// Requests are carried out at this level from now on, at their keyspace's where it is `None`.
+    pub const fn at(&mut self, level: Option<Level>) {
+        self.level = level;
+    }
+
+    /// What answers for keys that several nodes hold.
+    pub(crate) fn others(&self) -> Option<&'n Arc<Coordinator>> {
+        #[cfg(test)]
+        if self.others.is_some() {
+            return self.others;
+        }
+        self.node.coordinator()
     }
 
     /// The time by which expiry is judged, in milliseconds since the Unix epoch.
@@ -64,7 +114,7 @@ impl<'n> Access<'n> {
     /// Reads the clock and the catalogue again.
     pub fn refresh(&mut self) {
         self.now = self.node.clock.now_ms();
-        if self.staged.is_none() {
+        if !self.in_transaction() {
             self.routing = self.node.catalogue.routing();
         }
     }
@@ -84,7 +134,7 @@ impl<'n> Access<'n> {
     /// Whether this runs inside [`Access::transaction`].
     #[must_use]
     pub const fn in_transaction(&self) -> bool {
-        self.staged.is_some()
+        self.staged.is_some() || self.overlay.is_some()
     }
 
     /// Whether `target` names a keyspace, or a database that its first write would make.
@@ -96,7 +146,7 @@ impl<'n> Access<'n> {
     /// Whether [`Access::foresee`] is of use for requests about `target`.
     #[must_use]
     pub fn foresees(&self, target: &Target) -> bool {
-        self.staged.is_none() && self.routing.find(target).is_some()
+        self.staged.is_none() && self.routing.find(target).is_some_and(|keyspace| keyspace.local)
     }
 
     /// Says that requests about these keys come next, so that what they need is fetched for all
@@ -116,8 +166,10 @@ impl<'n> Access<'n> {
     /// Answers `request` into `sink`.
     ///
     /// # Errors
-    /// [`Halt::Cold`]: nothing was done, a disk may have to be waited for. [`Halt::Refused`]:
-    /// nothing was changed; what `sink` took for this request is void.
+    /// [`Halt::Cold`]: nothing was done, a disk may have to be waited for. [`Halt::Away`]: other
+    /// nodes were asked; ask again, from the command's beginning, when they have answered.
+    /// [`Halt::Refused`]: what `sink` took for this request is void; nothing was changed, unless
+    /// the refusal's code says that it may have been.
     pub fn run(
         &mut self,
         target: &Target,
@@ -127,8 +179,9 @@ impl<'n> Access<'n> {
         let answer = match *request {
             _ if !key_is_good(request.key()) => Err(bad_key()),
             Request::Read { key } => self.run_read(target, key, sink),
-            Request::Update { key, ref update, event_time } => {
-                self.run_update(target, key, update, event_time, sink)
+            Request::Update { key, ref update, event_time, look } => {
+                let wanted = Wanted { key, update, event_time, look };
+                self.run_update(target, &wanted, sink)
             }
         };
         if matches!(answer, Err(Halt::Refused(_))) {
@@ -157,7 +210,8 @@ impl<'n> Access<'n> {
         Ok(result.expect("a request that is not refused is answered once"))
     }
 
-    /// Changes `key` and calls `f` with what came of it.
+    /// Changes `key` and calls `f` with what came of it. What was there before is told only where
+    /// that is known without asking: see [`Updated::blind`].
     ///
     /// # Errors
     /// As [`Access::run`].
@@ -168,7 +222,23 @@ impl<'n> Access<'n> {
         update: &Update<'_>,
         f: impl FnOnce(Updated<'_>) -> R,
     ) -> Result<R, Halt> {
-        self.update_at(target, key, update, None, f)
+        let request = Request::Update { key, update: *update, event_time: None, look: false };
+        self.run_changing(target, &request, f)
+    }
+
+    /// As [`Access::update`], but what was there before is always told.
+    ///
+    /// # Errors
+    /// As [`Access::run`].
+    pub fn exchange<R>(
+        &mut self,
+        target: &Target,
+        key: &[u8],
+        update: &Update<'_>,
+        f: impl FnOnce(Updated<'_>) -> R,
+    ) -> Result<R, Halt> {
+        let request = Request::Update { key, update: *update, event_time: None, look: true };
+        self.run_changing(target, &request, f)
     }
 
     /// As [`Access::update`], with the caller's own time of the change.
@@ -183,10 +253,19 @@ impl<'n> Access<'n> {
         event_time: Option<Millis>,
         f: impl FnOnce(Updated<'_>) -> R,
     ) -> Result<R, Halt> {
+        let request = Request::Update { key, update: *update, event_time, look: false };
+        self.run_changing(target, &request, f)
+    }
+
+    fn run_changing<R>(
+        &mut self,
+        target: &Target,
+        request: &Request<'_>,
+        f: impl FnOnce(Updated<'_>) -> R,
+    ) -> Result<R, Halt> {
         let mut f = Some(f);
         let mut result = None;
-        let request = Request::Update { key, update: *update, event_time };
-        self.run(target, &request, &mut |answer: Given<'_>| {
+        self.run(target, request, &mut |answer: Given<'_>| {
             if let (Given::Updated(updated), Some(f)) = (answer, f.take()) {
                 result = Some(f(updated));
             }
@@ -204,6 +283,10 @@ impl<'n> Access<'n> {
                 return Ok(());
             };
             let slot = Slot::of(key);
+            if !keyspace.local {
+                let spot = Spot { keyspace: Arc::clone(keyspace), slot };
+                return self.read_afar(&spot, key, sink);
+            }
             let mut outcome = Ok(false);
             let mut show = |stored: Option<&[u8]>| {
                 outcome = stored.map(|bytes| read_record(key, bytes)).transpose().map(|record| {
@@ -234,11 +317,10 @@ impl<'n> Access<'n> {
     fn run_update(
         &mut self,
         target: &Target,
-        key: &[u8],
-        update: &Update<'_>,
-        event_time: Option<Millis>,
+        wanted: &Wanted<'_, '_>,
         sink: &mut dyn Sink,
     ) -> Result<(), Halt> {
+        let Wanted { key, update, event_time, .. } = *wanted;
         if let Some(event) = event_time {
             self.admit_event(target, event)?;
         }
@@ -251,6 +333,10 @@ impl<'n> Access<'n> {
                 self.make_implied(target)?;
                 continue;
             };
+            if !keyspace.local {
+                let spot = Spot { keyspace: Arc::clone(keyspace), slot };
+                return self.update_afar(&spot, wanted, sink);
+            }
             if self.staged.is_some() {
                 let keyspace = Arc::clone(keyspace);
                 return self.stage_update(&keyspace, slot, key, update, event_time, sink);
@@ -282,7 +368,8 @@ impl<'n> Access<'n> {
         let (outcome, change) = apply(update, None, self.now, self.node.config.max_value_bytes)?;
         let absent = !matches!(change, Change::Put { .. });
         if absent {
-            sink.answer(Given::Updated(Updated { outcome, before: None, version: None }));
+            let blind = false;
+            sink.answer(Given::Updated(Updated { outcome, before: None, version: None, blind }));
         }
         Ok(absent)
     }
@@ -301,7 +388,7 @@ impl<'n> Access<'n> {
         if self.patience == Patience::Inline {
             return Err(Halt::Cold);
         }
-        if self.staged.is_some() {
+        if self.in_transaction() {
             return Err(Refusal::new(
                 Code::NoKeyspace,
                 "a transaction must name the databases it writes before it begins",
@@ -332,7 +419,7 @@ impl<'n> Access<'n> {
             return Err(Refusal::new(Code::TooOld, message).into());
         }
         if !keyspace.definition.accepts_event_time {
-            if self.staged.is_some() {
+            if self.in_transaction() {
                 // The change of the map would wait for locks that this transaction holds.
                 let message = "a keyspace's first event time cannot be part of a transaction";
                 return Err(Refusal::new(Code::BadRequest, message).into());

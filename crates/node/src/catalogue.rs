@@ -13,10 +13,10 @@ use crate::rules::Rules;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Mutex, MutexGuard};
 use shoal_core::map::{self, ClusterMap, Command, EngineKind, Eviction, Keyspace as Definition};
-use shoal_meta::{MapStore, MetaError};
+use shoal_meta::{LocalStore, MapStore, MetaError};
 use shoal_storage::{Durability, Engine, SpaceOptions};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How many database numbers there are.
 const DATABASES: u16 = map::MAX_DATABASE + 1;
@@ -62,9 +62,20 @@ impl Engines {
     }
 }
 
+/// Takes over a map that several nodes have agreed on, in all of the node.
+pub(crate) type Adopt = Box<dyn Fn(&Arc<ClusterMap>) -> Result<(), Refusal> + Send + Sync>;
+
+/// How the map is changed once the node is one of several.
+struct Several {
+    store: Arc<dyn MapStore>,
+    adopt: Adopt,
+}
+
 /// Keeps the map and serves its keyspaces.
 pub(crate) struct Catalogue {
-    store: Box<dyn MapStore>,
+    /// The map of a node alone.
+    store: Option<Arc<LocalStore>>,
+    several: OnceLock<Several>,
     pub(crate) engines: Engines,
     rules: Arc<Rules>,
     routing: ArcSwap<Routing>,
@@ -75,17 +86,48 @@ pub(crate) struct Catalogue {
 struct Replaced(Vec<(Arc<Keyspace>, Vec<LaneGuard>)>);
 
 impl Catalogue {
-    /// Serves what `store` holds.
+    /// Serves what `store` holds, by this node alone.
     pub(crate) fn open(
-        store: Box<dyn MapStore>,
+        store: LocalStore,
         engines: Engines,
         rules: Arc<Rules>,
     ) -> Result<Self, Refusal> {
         let map = store.current();
-        rules.install(&map);
-        let routing = next_routing(&map, None, &engines)?;
+        Self::of(Some(Arc::new(store)), &map, engines, rules)
+    }
+
+    /// Serves what `map` holds, as one of several nodes: nothing before [`Self::join_others`].
+    pub(crate) fn open_among(
+        map: &Arc<ClusterMap>,
+        engines: Engines,
+        rules: Arc<Rules>,
+    ) -> Result<Self, Refusal> {
+        Self::of(None, map, engines, rules)
+    }
+
+    fn of(
+        store: Option<Arc<LocalStore>>,
+        map: &Arc<ClusterMap>,
+        engines: Engines,
+        rules: Arc<Rules>,
+    ) -> Result<Self, Refusal> {
+        let local = store.is_some();
+        rules.install(map, local);
+        let routing = next_routing(map, None, &engines, local)?;
         let routing = ArcSwap::from_pointee(routing);
-        Ok(Self { store, engines, rules, routing, change: Mutex::new(()) })
+        let (several, change) = (OnceLock::new(), Mutex::new(()));
+        Ok(Self { store, several, engines, rules, routing, change })
+    }
+
+    /// From now on the map is changed through `store`, and every change is taken over by `adopt`.
+    /// Whoever calls this holds the change lock where the node was alone before.
+    pub(crate) fn join_others(&self, store: Arc<dyn MapStore>, adopt: Adopt) {
+        let _once = self.several.set(Several { store, adopt });
+    }
+
+    /// The map's store of a node alone.
+    pub(crate) const fn alone(&self) -> Option<&Arc<LocalStore>> {
+        self.store.as_ref()
     }
 
     pub(crate) fn routing(&self) -> Guard<Arc<Routing>> {
@@ -94,7 +136,12 @@ impl Catalogue {
 
     /// Why no change of the catalogue is taken until a restart, if none is.
     pub(crate) fn in_doubt(&self) -> Option<Refusal> {
-        self.store.in_doubt().map(Refusal::from)
+        let doubt = match (self.several.get(), &self.store) {
+            (Some(several), _) => several.store.in_doubt(),
+            (None, Some(store)) => store.in_doubt(),
+            (None, None) => None,
+        };
+        doubt.map(Refusal::from)
     }
 
     /// Keeps others from changing the catalogue until the guard is dropped.
@@ -102,13 +149,72 @@ impl Catalogue {
         self.change.lock()
     }
 
-    /// Carries out `command`.
+    /// Carries out `command`. Blocks.
     pub(crate) fn change(&self, command: &Command) -> Result<(), Refusal> {
-        let _one = self.change.lock();
+        if let Some(several) = self.several.get() {
+            return Self::change_among(several, command);
+        }
+        let one = self.change.lock();
+        if let Some(several) = self.several.get() {
+            drop(one);
+            return Self::change_among(several, command);
+        }
         let routing = self.routing();
         let next = routing.map.apply(command)?;
         let replaced = Replaced::lock(&routing, &next);
         self.install(command, &routing, replaced, |_| {})
+    }
+
+    /// No lock is held while the others are asked.
+    fn change_among(several: &Several, command: &Command) -> Result<(), Refusal> {
+        (several.adopt)(&several.store.propose(command)?)
+    }
+
+    /// Serves by `map`, on which several nodes have agreed, from now on, unless a newer one is
+    /// served already. What was opened for it before is found open.
+    ///
+    /// # Errors
+    /// An engine's, before anything has changed.
+    pub(crate) fn adopt(&self, map: &Arc<ClusterMap>) -> Result<(), Refusal> {
+        let _one = self.change.lock();
+        self.adopt_held(map)
+    }
+
+    /// The same for whoever holds the change lock.
+    pub(crate) fn adopt_held(&self, map: &Arc<ClusterMap>) -> Result<(), Refusal> {
+        let before = self.routing();
+        let was_local = before.by_name.values().any(|keyspace| keyspace.local);
+        if map.version <= before.map.version && !was_local {
+            return Ok(());
+        }
+        self.rules.admit(map);
+        let next = next_routing(map, Some(&before), &self.engines, false)?;
+        let mut replaced = if was_local { Replaced::all(&before) } else { Replaced(Vec::new()) };
+        self.rules.install(map, false);
+        self.routing.store(Arc::new(next));
+        for lane in replaced.0.iter().flat_map(|(_, guards)| guards) {
+            lane.touch_all();
+        }
+        replaced.retire();
+        drop(replaced);
+        self.retire_gone(&before, map);
+        Ok(())
+    }
+
+    /// Opens what `map` has and is not open yet, so that copies find their spaces.
+    ///
+    /// # Errors
+    /// An engine's.
+    pub(crate) fn open_spaces(&self, map: &ClusterMap) -> Result<(), Refusal> {
+        self.rules.admit(map);
+        let before = self.routing();
+        for definition in map.keyspaces.values() {
+            let known = before.by_name.get(definition.name.as_str());
+            if known.is_none_or(|known| !is_kept_like(&known.definition, definition)) {
+                open_space(definition, &self.engines)?;
+            }
+        }
+        Ok(())
     }
 
     /// Carries out `command` for a transaction that holds the change lock and every partition
@@ -134,11 +240,14 @@ impl Catalogue {
         // a map that is not served is a keyspace lost.
         let expected = Arc::new(before.map.apply(command)?);
         self.rules.admit(&expected);
-        let mut next = next_routing(&expected, Some(before), &self.engines)?;
-        let map = self.store.propose(command)?;
+        let mut next = next_routing(&expected, Some(before), &self.engines, true)?;
+        let Some(store) = &self.store else {
+            return Err(Refusal::new(Code::TryAgain, "the node is still joining the others"));
+        };
+        let map = store.propose(command)?;
         debug_assert_eq!(map, expected, "applying a command is deterministic");
         next.map = Arc::clone(&map);
-        self.rules.install(&map);
+        self.rules.install(&map, true);
         for keyspace in next.by_name.values() {
             let known = before.by_name.get(&keyspace.name);
             if known.is_none_or(|known| !Arc::ptr_eq(known, keyspace)) {
@@ -151,11 +260,7 @@ impl Catalogue {
             }
         }
         self.routing.store(Arc::new(next));
-        for (_, guards) in &mut replaced.0 {
-            for lane in guards {
-                lane.retired = true;
-            }
-        }
+        replaced.retire();
         drop(replaced);
         self.retire_gone(before, &map);
         Ok(())
@@ -203,11 +308,29 @@ impl Replaced {
             .filter(|keyspace| next.keyspaces.get(&*keyspace.name) != Some(&keyspace.definition))
             .collect();
         changed.sort_by_key(|keyspace| keyspace.space());
+        Self::locked(changed)
+    }
+
+    /// Locks everything.
+    fn all(routing: &Routing) -> Self {
+        let mut all: Vec<&Arc<Keyspace>> = routing.by_name.values().collect();
+        all.sort_by_key(|keyspace| keyspace.space());
+        Self::locked(all)
+    }
+
+    fn locked(keyspaces: Vec<&Arc<Keyspace>>) -> Self {
         let lock = |keyspace: &Arc<Keyspace>| {
             let guards = keyspace.partitions().map(|id| keyspace.hold(id)).collect();
             (Arc::clone(keyspace), guards)
         };
-        Self(changed.into_iter().map(lock).collect())
+        Self(keyspaces.into_iter().map(lock).collect())
+    }
+
+    /// Sends whoever waits for a lock to what is served from now on.
+    fn retire(&mut self) {
+        for lane in self.0.iter_mut().flat_map(|(_, guards)| guards) {
+            lane.retired = true;
+        }
     }
 }
 
@@ -216,14 +339,20 @@ fn next_routing(
     map: &Arc<ClusterMap>,
     before: Option<&Routing>,
     engines: &Engines,
+    local: bool,
 ) -> Result<Routing, Refusal> {
     let mut by_name = HashMap::new();
     let mut by_database = vec![None; usize::from(DATABASES)];
     for definition in map.keyspaces.values() {
         let known = before.and_then(|before| before.by_name.get(definition.name.as_str()));
         let keyspace = match known {
-            Some(known) if known.definition == *definition => Arc::clone(known),
-            _ => open_keyspace(definition, engines)?,
+            Some(known) if known.definition == *definition && known.local == local => {
+                Arc::clone(known)
+            }
+            Some(known) if is_kept_like(&known.definition, definition) => {
+                Arc::new(Keyspace::new(definition, Arc::clone(&known.engine), local))
+            }
+            _ => open_keyspace(definition, engines, local)?,
         };
         if let Some(number) = definition.database
             && let Some(place) = by_database.get_mut(usize::from(number))
@@ -235,7 +364,31 @@ fn next_routing(
     Ok(Routing { map: Arc::clone(map), by_name, by_database })
 }
 
-fn open_keyspace(definition: &Definition, engines: &Engines) -> Result<Arc<Keyspace>, Refusal> {
+/// Whether the engine keeps the two in the same space and by the same rules.
+fn is_kept_like(a: &Definition, b: &Definition) -> bool {
+    let rules = |of: &Definition| {
+        let options = &of.options;
+        (options.durability, options.max_memory, options.eviction)
+    };
+    a.incarnation == b.incarnation
+        && a.engine == b.engine
+        && a.partitioning == b.partitioning
+        && rules(a) == rules(b)
+}
+
+fn open_keyspace(
+    definition: &Definition,
+    engines: &Engines,
+    local: bool,
+) -> Result<Arc<Keyspace>, Refusal> {
+    let engine = open_space(definition, engines)?;
+    Ok(Arc::new(Keyspace::new(definition, Arc::clone(engine), local)))
+}
+
+fn open_space<'e>(
+    definition: &Definition,
+    engines: &'e Engines,
+) -> Result<&'e Arc<dyn Engine>, Refusal> {
     let engine = engines.of(definition.engine);
     let options = &definition.options;
     engine.open_space(
@@ -251,7 +404,7 @@ fn open_keyspace(definition: &Definition, engines: &Engines) -> Result<Arc<Keysp
             evict: options.eviction != Eviction::None,
         },
     )?;
-    Ok(Arc::new(Keyspace::new(definition, Arc::clone(engine))))
+    Ok(engine)
 }
 
 impl From<MetaError> for Refusal {

@@ -1,20 +1,24 @@
 //! The node's clock: `core::clock` driven by the system's time, without a lock.
 //!
 //! Holds: stamps strictly rise, across restarts too, because none reaches the ceiling that was
-//! made durable before. The ceiling is raised ahead of time by the sweep; a stamp that would
-//! reach it raises it itself.
+//! made durable before. The ceiling is raised ahead of time, by the sweep or the coordinator; a
+//! stamp that would reach it raises it itself.
+//!
+//! A clock that has just restarted stands at its ceiling. Alone that does not matter, for it has
+//! nobody to differ from. Among others it stamps nothing while it is further ahead of time than the
+//! skew that is allowed; so among others the ceiling is laid one second ahead instead of ten, never
+//! further than a second beyond what may be stamped, and a node that restarts stamps within a
+//! second.
 
 use parking_lot::Mutex;
 use shoal_core::NodeId;
 use shoal_core::Version;
-use shoal_core::clock::{
-    Bounds, CEILING_STEP_MS, Ceiling, ClockError, MAX_SKEW_MS, NO_SKEW_BOUND, Stamp,
-};
+use shoal_core::clock::{Bounds, Ceiling, ClockError, MAX_SKEW_MS, NO_SKEW_BOUND, Stamp};
 use shoal_core::replica::Now;
 use shoal_core::version::Millis;
 use shoal_storage::directory::Ceiling as Kept;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::refusal::{Code, Refusal};
@@ -37,6 +41,11 @@ impl TimeSource {
     pub fn new(now: impl Fn() -> Millis + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
+
+    /// The time that it is, in milliseconds since the Unix epoch.
+    pub(crate) fn now_ms(&self) -> Millis {
+        (self.0)()
+    }
 }
 
 impl std::fmt::Debug for TimeSource {
@@ -51,6 +60,10 @@ pub(crate) struct NodeClock {
     last: AtomicU64,
     ceiling: AtomicU64,
     told: AtomicU64,
+    /// Whether there are others whose clocks differ.
+    among_others: AtomicBool,
+    /// Whether a stamp was given since the ceiling was last looked at.
+    stamped: AtomicBool,
     node: NodeId,
     kept: Mutex<Kept>,
 }
@@ -64,6 +77,8 @@ impl NodeClock {
             last: AtomicU64::new(ceiling.restart().0),
             ceiling: AtomicU64::new(ceiling.0),
             told: AtomicU64::new(0),
+            among_others: AtomicBool::new(false),
+            stamped: AtomicBool::new(false),
             node,
             kept: Mutex::new(kept),
         }
@@ -71,6 +86,20 @@ impl NodeClock {
 
     pub(crate) const fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// From now on there are others whose clocks differ: skew is bounded, and so is how far the
+    /// ceiling is ahead. A node that starts as one of several says so before it first raises the
+    /// ceiling.
+    pub(crate) fn among_others(&self) {
+        self.among_others.store(true, Ordering::Release);
+    }
+
+    /// In how many milliseconds this clock may stamp among others: zero, but for a moment after a
+    /// restart, and where physical time was set back.
+    pub(crate) fn stamps_in_ms(&self) -> Millis {
+        let (last, physical) = (Stamp(self.last.load(Ordering::Relaxed)), self.now_ms());
+        last.wall_ms().saturating_sub(physical.saturating_add(MAX_SKEW_MS))
     }
 
     /// The time by which expiry is judged, in milliseconds since the Unix epoch: physical time,
@@ -122,6 +151,12 @@ impl NodeClock {
     /// # Errors
     /// [`ClockError`]; where the ceiling is in the way it was raised in vain.
     pub(crate) fn next(&self) -> Result<Stamp, ClockError> {
+        if !self.among_others.load(Ordering::Relaxed) {
+            self.among_others();
+        }
+        if !self.stamped.load(Ordering::Relaxed) {
+            self.stamped.store(true, Ordering::Relaxed);
+        }
         let physical = self.now_ms();
         loop {
             let last = Stamp(self.last.load(Ordering::Relaxed));
@@ -154,25 +189,45 @@ impl NodeClock {
     /// The clock as others are told it: never behind physical time, and never further ahead of it
     /// than they may follow. A clock that has just restarted stands at its ceiling.
     pub(crate) fn told(&self) -> Stamp {
-        let physical = self.now_ms();
+        self.told_at(self.now_ms())
+    }
+
+    fn told_at(&self, physical: Millis) -> Stamp {
         let last = Stamp(self.last.load(Ordering::Relaxed));
         Stamp::observe(Stamp::start_of(physical), last, physical, MAX_SKEW_MS)
     }
 
     /// The time as a copy judges by it.
     pub(crate) fn now(&self) -> Now {
-        Now { clock: self.told(), physical_ms: self.now_ms() }
+        let physical_ms = self.now_ms();
+        Now { clock: self.told_at(physical_ms), physical_ms }
+    }
+
+    /// Whether stamps were given since this was last asked, and less than half of the ceiling's
+    /// step is left.
+    pub(crate) fn wants_raising(&self) -> bool {
+        self.stamped.swap(false, Ordering::Relaxed) && self.wanted(self.now_ms()).is_some()
+    }
+
+    fn wanted(&self, physical: Millis) -> Option<Ceiling> {
+        let among_others = self.among_others.load(Ordering::Acquire);
+        let bounds = Bounds {
+            ceiling: Ceiling(self.ceiling.load(Ordering::Acquire)),
+            max_skew_ms: if among_others { MAX_SKEW_MS } else { NO_SKEW_BOUND },
+        };
+        bounds.wanted_ceiling(Stamp(self.last.load(Ordering::Relaxed)), physical)
     }
 
     /// Raises the ceiling if less than half of its step is left. Waits for the disk.
     pub(crate) fn raise(&self, physical: Millis) -> Result<(), Refusal> {
         let mut kept = self.kept.lock();
-        let last = Stamp(self.last.load(Ordering::Relaxed));
-        let now = Ceiling(self.ceiling.load(Ordering::Acquire));
-        if let Some(next) = now.raise(last, physical, CEILING_STEP_MS) {
+        if let Some(next) = self.wanted(physical) {
             kept.raise(next.0).map_err(|error| Refusal::new(Code::Storage, error.to_string()))?;
             self.ceiling.store(next.0, Ordering::Release);
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

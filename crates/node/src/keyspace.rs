@@ -21,6 +21,9 @@ pub(crate) struct Keyspace {
     pub(crate) definition: Definition,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) form: Form,
+    /// Whether this node answers for all of it by itself, under the locks below. If not, every
+    /// request goes to the copies of the partition, through the coordinator.
+    pub(crate) local: bool,
     lanes: Box<[Arc<Mutex<Lane>>]>,
 }
 
@@ -47,6 +50,14 @@ impl Lane {
         flag
     }
 
+    /// Takes note that from now on nobody hears of changes here: for whoever watches that is a
+    /// change.
+    pub(crate) fn touch_all(&self) {
+        for flag in self.watchers.values().flatten().filter_map(Weak::upgrade) {
+            flag.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Takes over the watchers of the lane in whose place this one comes.
     pub(crate) fn inherit(&mut self, before: &mut Self) {
         self.watchers = std::mem::take(&mut before.watchers);
@@ -67,14 +78,11 @@ impl Lane {
 pub(crate) type LaneGuard = ArcMutexGuard<RawMutex, Lane>;
 
 impl Keyspace {
-    pub(crate) fn new(definition: &Definition, engine: Arc<dyn Engine>) -> Self {
+    pub(crate) fn new(definition: &Definition, engine: Arc<dyn Engine>, local: bool) -> Self {
         let lanes = (0..definition.partitioning.count()).map(|_| Arc::default()).collect();
-        let form = match definition.engine {
-            EngineKind::Memory => Form::Plain,
-            EngineKind::Disk => Form::Sealed,
-        };
+        let form = form_of(definition.engine);
         let name = Arc::from(definition.name.as_str());
-        Self { name, definition: definition.clone(), engine, form, lanes }
+        Self { name, definition: definition.clone(), engine, form, local, lanes }
     }
 
     /// The number under which the engine keeps this life of the keyspace.
@@ -138,5 +146,13 @@ impl Keyspace {
 
     pub(crate) fn tally(&self) -> Tally {
         self.engine.tally(self.space(), 0..shoal_core::slot::SLOT_COUNT)
+    }
+}
+
+/// How records are kept in an engine of this kind.
+pub(crate) const fn form_of(engine: EngineKind) -> Form {
+    match engine {
+        EngineKind::Memory => Form::Plain,
+        EngineKind::Disk => Form::Sealed,
     }
 }

@@ -12,24 +12,28 @@
 //! Does not know: sockets, protocols, command lines.
 
 mod access;
+mod afar;
 mod catalogue;
 mod clock;
-#[cfg_attr(not(test), expect(dead_code, reason = "no interface leads here yet"))]
+pub mod cluster;
 mod coordinator;
 pub mod discovery;
+mod errand;
+mod gather;
 mod health;
 mod keyspace;
 pub mod membership;
 mod node;
+mod overlay;
 mod refusal;
-#[cfg_attr(not(test), expect(dead_code, reason = "no interface leads here yet"))]
 mod repair;
-#[cfg_attr(not(test), expect(dead_code, reason = "no interface leads here yet"))]
 mod replicas;
 mod request;
 mod rules;
 mod scan;
+mod scope;
 pub mod secret;
+mod seeing;
 mod stats;
 mod step;
 mod sweep;
@@ -38,9 +42,15 @@ pub mod transport;
 
 pub use access::{Access, EVENT_SKEW_MS, FORESEEN, MAX_KEY, removed};
 pub use clock::TimeSource;
+pub use errand::{AT_ONCE as FORESEEN_AFAR, Errands};
 pub use node::{KeyspaceInfo, Node, NodeConfig, NodeStatus, StartError};
 pub use refusal::{Code, Halt, Refusal, Row};
 pub use request::{Answer, Request, Sink, Target, Updated};
 pub use scan::bad_cursor;
+pub use scope::Scope;
+pub use seeing::{
+    ClusterShown, Explained, HeldAnswer, HeldBy, LocalKeys, MemberShown, Presence,
+    REPAIR_FIGURES, RepairFigure, VerdictShown,
+};
 pub use stats::Stats;
 pub use transaction::{Footprint, Watched};

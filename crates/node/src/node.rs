@@ -6,6 +6,8 @@
 use crate::access::Access;
 use crate::catalogue::{Catalogue, Engines, sorted};
 use crate::clock::{NodeClock, TimeSource};
+use crate::cluster::{Cluster, Ground, JoinError, Peers, Tokens, token_after};
+use crate::coordinator::Coordinator;
 use crate::keyspace::Keyspace;
 use crate::refusal::{Code, Refusal};
 use crate::request::Target;
@@ -19,7 +21,7 @@ use shoal_core::map::{
 };
 use shoal_core::{MapVersion, NodeId};
 use shoal_meta::{LocalStore, MetaError};
-use shoal_storage::directory::{DataDirectory, DirectoryError};
+use shoal_storage::directory::{DataDirectory, DirectoryError, Opened};
 use shoal_storage::disk::{DiskEngine, DiskOptions};
 use shoal_storage::files::RealFiles;
 use shoal_storage::memory::{MemoryEngine, MemoryOptions};
@@ -33,7 +35,7 @@ use std::thread::Thread;
 use std::time::Instant;
 
 /// The id of a cluster's first node.
-const FIRST_NODE: u32 = 1;
+pub(crate) const FIRST_NODE: u32 = 1;
 /// The file of the clock's ceiling.
 const CEILING: &str = "clock";
 /// The folder of the disk engine.
@@ -59,6 +61,8 @@ pub struct NodeConfig {
     pub name: String,
     /// Where its time comes from.
     pub time: TimeSource,
+    /// How it meets others; `None` where nobody can reach it.
+    pub peers: Option<Peers>,
 }
 
 impl Default for NodeConfig {
@@ -71,6 +75,7 @@ impl Default for NodeConfig {
             min_free: None,
             name: "n1".to_owned(),
             time: TimeSource::system(),
+            peers: None,
         }
     }
 }
@@ -115,9 +120,18 @@ pub enum StartError {
         /// What to do.
         fix: &'static str,
     },
-    /// A thread could not be started.
-    #[error("a thread could not be started: {0}")]
+    /// A thread could not be started, or an address not be listened on.
+    #[error("a thread or a socket could not be had: {0}")]
     Thread(#[from] std::io::Error),
+    /// No cluster let this node in.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The directory belongs to a node of a cluster, which others have to reach.
+    #[error("{data} belongs to a node of a cluster: start it with an address for its peers")]
+    NoPeers {
+        /// The directory.
+        data: PathBuf,
+    },
 }
 
 impl StartError {
@@ -126,7 +140,7 @@ impl StartError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Directory(error) => error.code(),
-            Self::Map(MetaError::Refused(_)) => "map_refused",
+            Self::Map(MetaError::Refused(error)) => Refusal::from(error.clone()).code.row().code,
             Self::Map(MetaError::File { .. }) => "map_file",
             Self::Map(MetaError::Full { .. }) => "disk_full",
             Self::Map(MetaError::InDoubt { .. }) => "map_in_doubt",
@@ -140,6 +154,8 @@ impl StartError {
             Self::MixedDirectory { .. } => "directory_mixed",
             Self::OtherEngine { .. } => "other_engine",
             Self::Thread(_) => "thread",
+            Self::Join(error) => error.code,
+            Self::NoPeers { .. } => "no_peers",
         }
     }
 }
@@ -148,12 +164,15 @@ impl StartError {
 pub struct Node {
     pub(crate) config: NodeConfig,
     pub(crate) catalogue: Catalogue,
-    pub(crate) clock: NodeClock,
+    pub(crate) clock: Arc<NodeClock>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) stats: Stats,
     directory: DataDirectory,
     started: Instant,
     sweep: OnceLock<Sweep>,
+    pub(crate) cluster: OnceLock<Arc<Cluster>>,
+    ground: Option<Ground>,
+    disk_is_whole: bool,
 }
 
 /// A keyspace as the map has it, and what it holds.
@@ -185,23 +204,85 @@ pub struct NodeStatus {
 }
 
 impl Node {
-    /// Opens the data directory and starts serving. Blocks while the log is replayed.
+    /// Opens the data directory and starts serving. Blocks while the log is replayed, and where
+    /// the node is one of several until the map has taken note of this start of it.
     ///
     /// # Errors
     /// [`StartError`], by name, where anything is not as it should be; nothing was changed then
     /// but what a crash could have left as well.
     pub fn start(config: NodeConfig) -> Result<Arc<Self>, StartError> {
-        let fresh = || (uuid::Uuid::now_v7().as_u128(), FIRST_NODE);
-        let mut directory = DataDirectory::open(&config.data, fresh)?;
-        let identity = directory.identity();
+        let opened = Opened::at(&config.data)?;
+        let ground = config.peers.clone().map(Ground::new).transpose()?;
+        let directory = match (opened, &ground) {
+            (Opened::Owned(directory), _) => directory,
+            (Opened::Unowned(unowned), Some(ground)) => ground.find_owner(unowned, &config.name)?,
+            (Opened::Unowned(unowned), None) => {
+                unowned.belong(uuid::Uuid::now_v7().as_u128(), FIRST_NODE)?
+            }
+        };
+        let tokens = match &ground {
+            Some(ground) => ground.settle_in(&directory)?,
+            None => Tokens::read(directory.path())?,
+        };
+        match (tokens, ground) {
+            (None, ground) => Self::start_alone(config, directory, ground),
+            (Some(tokens), Some(ground)) => Self::start_among(config, directory, ground, tokens),
+            (Some(_), None) => Err(StartError::NoPeers { data: config.data }),
+        }
+    }
+
+    fn start_alone(
+        config: NodeConfig,
+        directory: DataDirectory,
+        ground: Option<Ground>,
+    ) -> Result<Arc<Self>, StartError> {
         let store = open_map(&config, &directory)?;
         let map = shoal_meta::MapStore::current(&store);
         let rules = Arc::new(Rules::default());
-        rules.install(&map);
-        let engines = open_engines(&config, &directory, &rules)?;
-        let catalogue = Catalogue::open(Box::new(store), engines, Arc::clone(&rules))?;
+        rules.install(&map, true);
+        let (engines, is_whole) = open_engines(&config, &directory, &rules)?;
+        let catalogue = Catalogue::open(store, engines, Arc::clone(&rules))?;
+        let node = Self::of(config, catalogue, rules, directory, ground, is_whole)?;
+        if let Some(ground) = &node.ground {
+            ground.wait_for_others(&node, &map);
+        }
+        Ok(node)
+    }
+
+    fn start_among(
+        config: NodeConfig,
+        directory: DataDirectory,
+        ground: Ground,
+        mut tokens: Tokens,
+    ) -> Result<Arc<Self>, StartError> {
+        let identity = directory.identity();
+        let store = ground.open_store(directory.path())?;
+        let cluster = ClusterId(identity.cluster_id);
+        ground.block_on(ground.put_on_record(&store, &mut tokens, cluster))?;
+        let map = shoal_meta::MapStore::current(&*store);
+        let rules = Arc::new(Rules::default());
+        rules.install(&map, false);
+        let (engines, is_whole) = open_engines(&config, &directory, &rules)?;
+        let catalogue = Catalogue::open_among(&map, engines, Arc::clone(&rules))?;
+        let node = Self::of(config, catalogue, rules, directory, Some(ground), is_whole)?;
+        node.serve_among(store)?;
+        Ok(node)
+    }
+
+    fn of(
+        config: NodeConfig,
+        catalogue: Catalogue,
+        rules: Arc<Rules>,
+        mut directory: DataDirectory,
+        ground: Option<Ground>,
+        disk_is_whole: bool,
+    ) -> Result<Arc<Self>, StartError> {
         let (kept, time) = (directory.ceiling(CEILING)?, config.time.clone());
-        let clock = NodeClock::new(NodeId(identity.node_id), kept, time);
+        let id = NodeId(directory.identity().node_id);
+        let clock = Arc::new(NodeClock::new(id, kept, time));
+        if catalogue.alone().is_none() {
+            clock.among_others();
+        }
         clock.raise(clock.now_ms())?;
         // Nothing was served before this, and nothing is made anew after it.
         directory.complete()?;
@@ -214,6 +295,9 @@ impl Node {
             directory,
             started: Instant::now(),
             sweep: OnceLock::new(),
+            cluster: OnceLock::new(),
+            ground,
+            disk_is_whole,
         });
         let sweep = Sweep::start(Arc::downgrade(&node))?;
         node.sweep.get_or_init(|| sweep);
@@ -228,11 +312,33 @@ impl Node {
         if let Some(sweep) = self.sweep.get() {
             sweep.stop();
         }
+        if let Some(cluster) = self.cluster() {
+            cluster.close();
+        }
+        if let Some(ground) = &self.ground {
+            ground.close();
+        }
         let disk = self.catalogue.engines.disk.close();
         let memory = self.catalogue.engines.memory.close();
         disk?;
         memory?;
         Ok(())
+    }
+
+    /// What the node stands on, where others can reach it.
+    pub(crate) const fn ground(&self) -> Option<&Ground> {
+        self.ground.as_ref()
+    }
+
+    /// Whether the disk had everything that was answered, whatever durability was asked for, when
+    /// it was opened.
+    pub(crate) const fn disk_is_whole(&self) -> bool {
+        self.disk_is_whole
+    }
+
+    /// How often the node was started on its directory.
+    pub(crate) fn start_count(&self) -> u64 {
+        self.directory.identity().incarnation
     }
 
     /// How the node was asked to run.
@@ -276,6 +382,16 @@ impl Node {
     #[must_use]
     pub fn map(&self) -> Arc<ClusterMap> {
         Arc::clone(&self.catalogue.routing().map)
+    }
+
+    /// The node's part in its cluster, once it is one of several.
+    pub(crate) fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.get()
+    }
+
+    /// What answers requests once the node is one of several.
+    pub(crate) fn coordinator(&self) -> Option<&Arc<Coordinator>> {
+        self.cluster().map(|cluster| &cluster.coordinator)
     }
 
     /// A run of requests.
@@ -455,7 +571,7 @@ fn open_map(config: &NodeConfig, directory: &DataDirectory) -> Result<LocalStore
         (!has_data).then(|| Command::Found {
             cluster: ClusterId(identity.cluster_id),
             node_name: config.name.clone(),
-            token: fastrand::u64(1..),
+            token: token_after(0),
             hash_seed: fastrand::u64(..),
             default: KeyspaceSpec::new(engine),
             profile: Profile::default(),
@@ -486,7 +602,7 @@ fn open_engines(
     config: &NodeConfig,
     directory: &DataDirectory,
     rules: &Arc<Rules>,
-) -> Result<Engines, StartError> {
+) -> Result<(Engines, bool), StartError> {
     let policy: Arc<dyn Policy> = Arc::clone(rules) as Arc<dyn Policy>;
     let share = Share::of(config.memory_limit, config.default_in_memory);
     let memory =
@@ -498,7 +614,8 @@ fn open_engines(
     };
     let (files, folder) = (Arc::new(RealFiles), directory.folder(DISK, &DISK_PARTS)?);
     let disk = DiskEngine::open(files, &folder, &options, policy)?;
-    Ok(Engines { memory: Arc::new(memory), disk: Arc::new(disk) })
+    let is_whole = disk.is_whole();
+    Ok((Engines { memory: Arc::new(memory), disk: Arc::new(disk) }, is_whole))
 }
 
 /// How the memory limit is divided.

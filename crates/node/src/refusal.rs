@@ -94,7 +94,7 @@ codes! {
     Superseded        "superseded"          "SUPERSEDED" 409 false false "What is stored is newer than the given event time.",
     TooOld            "too_old"             "ERR"        409 false false "The event time is older than the keyspace's event horizon.",
     TooNew            "too_new"             "ERR"        409 false true  "The event time is further ahead than clocks may differ.",
-    TryAgain          "try_again"           "TRYAGAIN"   503 false true  "The keyspace was changed meanwhile; the same request may succeed now.",
+    TryAgain          "try_again"           "TRYAGAIN"   503 false true  "The keyspace or its owners changed meanwhile, or are not known yet; the same request may succeed now.",
     NoEventTime       "no_event_time"       "ERR"        409 false false "A keyspace that evicts takes no event times.",
     ClockSkewed       "clock_skewed"        "ERR"        503 false true  "This node's clock is out of bounds; it takes no writes until it is right.",
     MemoryFull        "memory_full"         "OOM"        507 false true  "The memory limit is met; remove something or raise the limit.",
@@ -105,7 +105,18 @@ codes! {
     StaleDirectory    "stale_directory"     "ERR"        503 false false "The data directory is an old copy: another one was started since.",
     MapInDoubt        "map_in_doubt"        "STORAGE"    503 true  false "The catalogue's file was half replaced; the node must be restarted.",
     NoMajority        "no_majority"         "NOMAJORITY" 503 false true  "The voters that decide the map are not reachable; reads and writes go on.",
+    NoQuorum          "no_quorum"           "NOQUORUM"   503 false true  "Too few of the key's replicas could be reached for the level; nothing was written.",
+    Conflict          "conflict"            "CONFLICT"   409 false true  "Other changes of the key came between every time; nothing was written.",
+    CrossSlot         "cross_slot"          "CROSSSLOT"  400 false false "Among several nodes these keys must share a slot.",
     Unknown           "unknown"             "UNKNOWN"    503 true  false "It was sent and not confirmed in time; it may have happened, or may yet.",
+    NameInUse         "name_in_use"         "ERR"        409 false false "A node of this name is in the cluster; take another name, or replace that node.",
+    LastReplica       "last_replica"        "ERR"        409 false false "A partition would lose the last replica that may come back.",
+    UnknownNode       "unknown_node"        "ERR"        404 false false "The cluster has no such node.",
+    NodeGone          "node_gone"           "ERR"        409 false false "The node is gone for good already.",
+    NodeInPlace       "node_in_place"       "ERR"        409 false true  "The node is not gone, or partitions still name it.",
+    NobodyTakes       "nobody_takes"        "ERR"        409 false true  "No node takes anything new; add one or give one a weight.",
+    BadProfile        "bad_profile"         "ERR"        400 false false "What a node says about itself is out of bounds or has the wrong form.",
+    TooMany           "too_many"            "ERR"        409 false false "A bound on what one cluster may have is met.",
     ForeignOrigin     "foreign_origin"      "ERR"        403 false false "A web page of another site asked; a loopback listener serves local callers only.",
     TooManyClients    "too_many_clients"    "ERR"        503 false true  "The limit of connections is reached.",
     Timeout           "timeout"             "ERR"        408 false true  "The request came too slowly.",
@@ -147,7 +158,26 @@ impl From<MapError> for Refusal {
             }
             MapError::InvalidName { .. } => Code::BadName,
             MapError::StaleDirectory { .. } => Code::StaleDirectory,
-            _ => Code::BadOption,
+            MapError::NameInUse { .. } | MapError::WrongReplacement { .. } => Code::NameInUse,
+            MapError::LastReplica { .. } => Code::LastReplica,
+            MapError::UnknownNode { .. } => Code::UnknownNode,
+            MapError::NodeGone { .. } => Code::NodeGone,
+            MapError::NotGone { .. } | MapError::StillNamed { .. } => Code::NodeInPlace,
+            MapError::NobodyTakes => Code::NobodyTakes,
+            MapError::InvalidProfile { .. } => Code::BadProfile,
+            MapError::TooMany { .. } | MapError::Exhausted { .. } => Code::TooMany,
+            // The partition has changed since, or there is no map yet.
+            MapError::StaleEpoch { .. }
+            | MapError::InvalidOwners { .. }
+            | MapError::Pointless { .. }
+            | MapError::NoIntent { .. }
+            | MapError::NotOutgoing { .. }
+            | MapError::NotFounded => Code::TryAgain,
+            MapError::AlreadyFounded | MapError::ZeroId => Code::BadRequest,
+            MapError::DefaultStays
+            | MapError::InvalidDatabase { .. }
+            | MapError::InvalidOption { .. }
+            | MapError::EventTimeAndEviction { .. } => Code::BadOption,
         };
         Self::new(code, error.to_string())
     }
@@ -158,6 +188,9 @@ impl From<MapError> for Refusal {
 pub enum Halt {
     /// A disk may have to be waited for; nothing was done. Ask again where waiting is allowed.
     Cold,
+    /// Answers from other nodes are waited for. Run the command again, from its beginning, once
+    /// its [`Errands`](crate::Errands) are answered.
+    Away,
     /// The request is refused.
     Refused(Refusal),
 }

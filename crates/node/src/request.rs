@@ -44,6 +44,9 @@ pub enum Request<'a> {
         update: Update<'a>,
         /// The caller's own time of the change, which becomes its version.
         event_time: Option<Millis>,
+        /// Whether the answer has to tell what was there before, even where that costs a question
+        /// to other nodes.
+        look: bool,
     },
 }
 
@@ -75,6 +78,8 @@ pub struct Updated<'a> {
     pub before: Option<Record<'a>>,
     /// The version of what is there now; `None` if nothing is.
     pub version: Option<Version>,
+    /// Whether it was written without a look at what was there: `before` says nothing then.
+    pub blind: bool,
 }
 
 /// Where answers go. Each interface has its own: bytes for a socket, fields of a JSON document.

@@ -1,34 +1,46 @@
 //! What the engines are told about values: which spaces are dead, and when a record is.
 //!
 //! Holds: a space is in the rules from before its first write until after its keyspace was
-//! flushed or dropped. Whatever is not in the rules is dead, but for the space in which the lives
-//! of copies are kept.
+//! flushed or dropped. Whatever is not in the rules is dead, but for the spaces beside those of
+//! keyspaces, in which the lives of copies and hints are kept.
 
-use crate::replicas::LIVES_SPACE;
 use arc_swap::ArcSwap;
 use shoal_core::Record;
 use shoal_core::codec::record::decode;
-use shoal_core::map::ClusterMap;
+use shoal_core::map::{ClusterMap, MAX_INCARNATION};
 use shoal_core::version::Millis;
 use shoal_storage::Policy;
 use std::collections::HashMap;
 
-/// How long the records of a space stay after they are dead: the event horizon, where the
-/// keyspace takes event times; else not at all.
-type Horizon = Option<Millis>;
+/// When the dead records of a space go.
+#[derive(Clone, Copy, Debug)]
+enum Dies {
+    /// Once they are dead.
+    AtOnce,
+    /// So many milliseconds after their event: the event horizon of a keyspace that takes event
+    /// times.
+    After(Millis),
+    /// Once the owners have agreed on it: never by themselves.
+    ByAgreement,
+}
 
 /// The rules, swapped as a whole when the map changes.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
-    spaces: ArcSwap<HashMap<u32, Horizon>>,
+    spaces: ArcSwap<HashMap<u32, Dies>>,
 }
 
 impl Rules {
-    /// Takes over what `map` says.
-    pub(crate) fn install(&self, map: &ClusterMap) {
+    /// Takes over what `map` says. Where the node is not alone (`local`), no record is ever due:
+    /// the owners of a partition must agree before anything dead goes.
+    pub(crate) fn install(&self, map: &ClusterMap, local: bool) {
         let spaces = map.keyspaces.values().map(|keyspace| {
-            let horizon = keyspace.accepts_event_time.then_some(keyspace.options.event_horizon_ms);
-            (keyspace.incarnation.0, horizon)
+            let dies = match keyspace.accepts_event_time {
+                _ if !local => Dies::ByAgreement,
+                true => Dies::After(keyspace.options.event_horizon_ms),
+                false => Dies::AtOnce,
+            };
+            (keyspace.incarnation.0, dies)
         });
         self.spaces.store(spaces.collect::<HashMap<_, _>>().into());
     }
@@ -37,7 +49,7 @@ impl Rules {
     pub(crate) fn admit(&self, map: &ClusterMap) {
         let mut spaces = HashMap::clone(&self.spaces.load());
         for keyspace in map.keyspaces.values() {
-            spaces.entry(keyspace.incarnation.0).or_insert(None);
+            spaces.entry(keyspace.incarnation.0).or_insert(Dies::ByAgreement);
         }
         self.spaces.store(spaces.into());
     }
@@ -45,21 +57,24 @@ impl Rules {
     /// Takes in one keyspace's life.
     #[cfg(test)]
     pub(crate) fn know(&self, keyspace: shoal_core::Incarnation) {
-        self.spaces.store(HashMap::from([(keyspace.0, None)]).into());
+        self.spaces.store(HashMap::from([(keyspace.0, Dies::AtOnce)]).into());
     }
 
     /// From when on a record of a space may be removed for good; `None` for never.
     pub(crate) fn purge_at(&self, space: u32, record: &Record<'_>) -> Option<Millis> {
         // Most records never die, which takes no look at the rules.
         let dead_at = if record.is_tombstone() { 0 } else { record.expires_at? };
-        let horizon = *self.spaces.load().get(&space)?;
-        Some(dead_at.max(horizon.map_or(0, |ms| record.version.wall_ms.saturating_add(ms))))
+        match *self.spaces.load().get(&space)? {
+            Dies::AtOnce => Some(dead_at),
+            Dies::After(ms) => Some(dead_at.max(record.version.wall_ms.saturating_add(ms))),
+            Dies::ByAgreement => None,
+        }
     }
 }
 
 impl Policy for Rules {
     fn is_dead(&self, space: u32) -> bool {
-        space != LIVES_SPACE && !self.spaces.load().contains_key(&space)
+        space < MAX_INCARNATION && !self.spaces.load().contains_key(&space)
     }
 
     fn due(&self, space: u32, value: &[u8]) -> Option<u64> {

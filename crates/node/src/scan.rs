@@ -9,9 +9,11 @@ use crate::keyspace::Keyspace;
 use crate::refusal::{Code, Halt, Refusal};
 use crate::request::Target;
 use crate::rules::read_record;
+use crate::scope::{Scope, Slots};
 use shoal_core::slot::SLOT_COUNT;
 use shoal_core::{Record, Slot};
 use shoal_storage::{EngineError, Patience, Tally};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,6 +29,17 @@ impl Access<'_> {
         self.routing
             .find(target)
             .map_or_else(Tally::default, |keyspace| self.with_staged(keyspace, keyspace.tally()))
+    }
+
+    /// How many keys there are in `scope`, and how many of them carry an expiry.
+    #[must_use]
+    pub fn count_in(&self, target: &Target, scope: Scope) -> Tally {
+        let Some(keyspace) = self.routing.find(target) else { return Tally::default() };
+        let slots = self.slots_in(keyspace, scope);
+        if slots.are_all() {
+            return self.count(target);
+        }
+        slots.runs().map(|run| self.tally_of(keyspace, run)).fold(Tally::default(), Tally::plus)
     }
 
     /// How many keys of `slot` there are.
@@ -62,30 +75,75 @@ impl Access<'_> {
         count: usize,
         visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool,
     ) -> Result<u64, Halt> {
+        self.scan_in(target, Scope::Cluster, cursor, count, visit)
+    }
+
+    /// As [`Access::scan`], of what is in `scope`.
+    ///
+    /// # Errors
+    /// As [`Access::scan`].
+    pub fn scan_in(
+        &mut self,
+        target: &Target,
+        scope: Scope,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool,
+    ) -> Result<u64, Halt> {
         let Some(keyspace) = self.routing.find(target).map(Arc::clone) else { return Ok(0) };
-        self.may_walk(&keyspace)?;
-        let (Some(first), mut position) = split_cursor(cursor) else { return Ok(0) };
+        let (Some(first), position) = split_cursor(cursor) else { return Ok(0) };
+        let next = if scope == Scope::Cluster && !keyspace.local {
+            self.scan_cluster(&keyspace, (first, position), count, visit)?
+        } else {
+            self.may_walk(&keyspace)?;
+            let slots = self.slots_in(&keyspace, scope);
+            self.scan_slots(&keyspace, &slots, (first, position), count, visit)?
+        };
+        Ok(next.map_or(0, |(slot, position)| join_cursor(slot, position)))
+    }
+
+    /// Shows `visit` about `count` live entries of these slots that are held here, from a position
+    /// of the first slot on, until it says no; returns where to go on from.
+    pub(crate) fn scan_slots(
+        &mut self,
+        keyspace: &Keyspace,
+        slots: &Slots,
+        (first, mut position): (u16, u64),
+        count: usize,
+        visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool,
+    ) -> Result<Option<(u16, u64)>, Halt> {
         let mut shown = 0;
         let mut slot = first;
+        let goes_on = Cell::new(true);
+        let mut visit = |key: &[u8], record: Record<'_>| {
+            goes_on.set(visit(key, record));
+            goes_on.get()
+        };
         while slot < SLOT_COUNT {
-            if shown >= count {
-                return Ok(join_cursor(slot, position));
+            if shown >= count || !goes_on.get() {
+                return Ok(Some((slot, position)));
+            }
+            if !slots.contain(slot) {
+                // Another node leads it by now, or did before.
+                (slot, position) = (slots.from(slot), 0);
+                continue;
             }
             if position == 0 {
-                let next = self.next_used(&keyspace, slot);
+                let next = self.next_used_of(keyspace, slots, slot);
                 if next >= SLOT_COUNT {
-                    return Ok(0);
+                    return Ok(None);
                 }
                 slot = next;
             }
-            let (seen, next) = self.scan_slot(&keyspace, slot, position, count - shown, visit)?;
+            let left = count - shown;
+            let (seen, next) = self.scan_slot(keyspace, slot, position, left, &mut visit)?;
             shown += seen;
             match next {
                 Some(next) => position = next,
                 None => (slot, position) = (slot + 1, 0),
             }
         }
-        Ok(0)
+        Ok(None)
     }
 
     /// One page of one slot: how many entries it looked at, and where the next page starts.
@@ -142,21 +200,70 @@ impl Access<'_> {
         limit: usize,
         visit: &mut dyn FnMut(&[u8], Record<'_>),
     ) -> Result<bool, Halt> {
+        self.list_in(target, Scope::Cluster, prefix, after, limit, visit)
+    }
+
+    /// As [`Access::list`], of what is in `scope`.
+    ///
+    /// # Errors
+    /// As [`Access::scan`].
+    pub fn list_in(
+        &mut self,
+        target: &Target,
+        scope: Scope,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], Record<'_>),
+    ) -> Result<bool, Halt> {
         let Some(keyspace) = self.routing.find(target).map(Arc::clone) else {
             return Ok(false);
         };
+        let mut visit = |key: &[u8], record: Record<'_>| {
+            visit(key, record);
+            true
+        };
+        if scope == Scope::Cluster && !keyspace.local {
+            return self.list_cluster(&keyspace, prefix, after, limit, &mut visit);
+        }
         self.may_walk(&keyspace)?;
-        let mut slot = after.map_or(0, |key| Slot::of(key).number());
+        let slots = self.slots_in(&keyspace, scope);
+        let first = after.map_or(0, |key| Slot::of(key).number());
+        self.list_slots(&keyspace, &slots, first, prefix, after, limit, &mut visit)
+    }
+
+    /// Shows `visit` up to `limit` live entries of these slots that are held here, in order, from
+    /// the slot `first` on, in it after `after`, until it says no. Returns whether more may follow.
+    #[expect(clippy::too_many_arguments, reason = "all of them are what is looked for")]
+    pub(crate) fn list_slots(
+        &mut self,
+        keyspace: &Keyspace,
+        slots: &Slots,
+        first: u16,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool,
+    ) -> Result<bool, Halt> {
+        let goes_on = Cell::new(true);
+        let mut visit = |key: &[u8], record: Record<'_>| {
+            goes_on.set(visit(key, record));
+            goes_on.get()
+        };
+        let mut slot = first;
         let mut after = after.map(<[u8]>::to_vec);
         let mut left = limit;
-        while left > 0 {
+        while left > 0 && goes_on.get() {
+            if after.is_some() && !slots.contain(slot) {
+                after = None;
+            }
             if after.is_none() {
-                slot = self.next_used(&keyspace, slot);
+                slot = self.next_used_of(keyspace, slots, slot);
             }
             if slot >= SLOT_COUNT {
                 return Ok(false);
             }
-            let shown = self.list_slot(&keyspace, slot, prefix, after.take(), left, visit)?;
+            let shown = self.list_slot(keyspace, slot, prefix, after.take(), left, &mut visit)?;
             left -= shown;
             slot += 1;
         }
@@ -170,7 +277,7 @@ impl Access<'_> {
         prefix: &[u8],
         mut after: Option<Vec<u8>>,
         limit: usize,
-        visit: &mut dyn FnMut(&[u8], Record<'_>),
+        visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool,
     ) -> Result<usize, Halt> {
         const PAGE: usize = 1_024;
         let number = Slot::new(slot).unwrap_or_default();
@@ -179,6 +286,7 @@ impl Access<'_> {
         }
         let now = self.now;
         let mut shown = 0;
+        let mut goes_on = true;
         // Keys before the prefix are skipped by starting just below it.
         if after.as_deref().is_none_or(|key| key < prefix) && !prefix.is_empty() {
             after = below(prefix);
@@ -202,19 +310,19 @@ impl Access<'_> {
                     }
                     match read_record(key, value) {
                         Ok(record) if record.is_live_at(now) => {
-                            visit(key, record);
+                            goes_on = visit(key, record);
                             shown += 1;
                         }
                         Ok(_) => {}
                         Err(error) => damage = Err(error),
                     }
                     last = Some(key.to_vec());
-                    damage.is_ok() && shown < limit
+                    damage.is_ok() && goes_on && shown < limit
                 },
             )?;
             self.commit = self.commit.join(commit);
             damage?;
-            if shown >= limit || past || pulled < PAGE {
+            if shown >= limit || !goes_on || past || pulled < PAGE {
                 return Ok(shown);
             }
             after = last;
@@ -230,7 +338,7 @@ impl Access<'_> {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-        visit: &mut dyn FnMut(&[u8], Record<'_>),
+        visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool,
     ) -> Result<usize, Halt> {
         let Some(staged) = self.staged.as_deref() else { return Ok(0) };
         let space = keyspace.space();
@@ -250,9 +358,11 @@ impl Access<'_> {
         let mut shown = 0;
         for (key, value) in &entries {
             let record = read_record(key, value)?;
-            if shown < limit && record.is_live_at(self.now) {
-                visit(key, record);
+            if record.is_live_at(self.now) {
                 shown += 1;
+                if !visit(key, record) || shown >= limit {
+                    break;
+                }
             }
         }
         Ok(shown)
@@ -271,7 +381,10 @@ impl Access<'_> {
     ) -> Result<(), Halt> {
         let Some(keyspace) = self.routing.find(target).map(Arc::clone) else { return Ok(()) };
         self.may_walk(&keyspace)?;
-        let mut show = |key: &[u8], _: Record<'_>| visit(key);
+        let mut show = |key: &[u8], _: Record<'_>| {
+            visit(key);
+            true
+        };
         self.list_slot(&keyspace, slot.number(), &[], None, limit, &mut show)?;
         Ok(())
     }
@@ -282,14 +395,28 @@ impl Access<'_> {
     /// # Errors
     /// As [`Access::scan`].
     pub fn random_key(&mut self, target: &Target) -> Result<Option<Vec<u8>>, Halt> {
+        self.random_key_in(target, Scope::Cluster)
+    }
+
+    /// As [`Access::random_key`], of what is in `scope`.
+    ///
+    /// # Errors
+    /// As [`Access::scan`].
+    pub fn random_key_in(
+        &mut self,
+        target: &Target,
+        scope: Scope,
+    ) -> Result<Option<Vec<u8>>, Halt> {
         let Some(keyspace) = self.routing.find(target).map(Arc::clone) else { return Ok(None) };
+        if scope == Scope::Cluster && !keyspace.local {
+            return self.random_key_afar(&keyspace);
+        }
         self.may_walk(&keyspace)?;
+        let slots = self.slots_in(&keyspace, scope);
         for _ in 0..RANDOM_DRAWS {
-            let total = self.with_staged(&keyspace, keyspace.tally()).keys;
-            let Ok(total @ 1..) = u64::try_from(total) else { break };
-            let Some((slot, nth)) = self.slot_of_nth(&keyspace, fastrand::u64(..total)) else {
-                break;
-            };
+            let Ok(total @ 1..) = u64::try_from(self.count_in(target, scope).keys) else { break };
+            let nth = fastrand::u64(..total);
+            let Some((slot, nth)) = self.slot_of_nth(&keyspace, &slots, nth) else { break };
             let mut at = 0;
             let mut drawn = None;
             let mut show = |key: &[u8], _: Record<'_>| {
@@ -297,6 +424,7 @@ impl Access<'_> {
                     drawn = Some(key.to_vec());
                 }
                 at += 1;
+                true
             };
             let limit = usize::try_from(nth).unwrap_or(usize::MAX).saturating_add(1);
             self.list_slot(&keyspace, slot, &[], None, limit, &mut show)?;
@@ -307,7 +435,7 @@ impl Access<'_> {
         let mut first = None;
         let mut cursor = 0;
         loop {
-            cursor = self.scan(target, cursor, 64, &mut |key, _| {
+            cursor = self.scan_in(target, scope, cursor, 64, &mut |key, _| {
                 first.get_or_insert_with(|| key.to_vec());
                 false
             })?;
@@ -317,13 +445,14 @@ impl Access<'_> {
         }
     }
 
-    /// The slot in which the `nth` key lies, and its place among the slot's keys.
-    fn slot_of_nth(&self, keyspace: &Keyspace, mut nth: u64) -> Option<(u16, u64)> {
+    /// The slot in which the `nth` key of these slots lies, and its place among the slot's keys.
+    fn slot_of_nth(&self, keyspace: &Keyspace, slots: &Slots, mut nth: u64) -> Option<(u16, u64)> {
         let keys = |slots: std::ops::Range<u16>| {
             u64::try_from(self.tally_of(keyspace, slots).keys).unwrap_or(0)
         };
-        for partition in keyspace.partitions() {
-            let slots = keyspace.partitioning().slots_of(partition);
+        let of = |partition| keyspace.partitioning().slots_of(partition);
+        // A partition is led as a whole.
+        for slots in keyspace.partitions().map(of).filter(|of| slots.contain(of.start)) {
             let there = keys(slots.clone());
             if nth >= there {
                 nth -= there;
@@ -338,6 +467,19 @@ impl Access<'_> {
             }
         }
         None
+    }
+
+    /// The first of these slots from `slot` on that may hold something, `SLOT_COUNT` if none does.
+    fn next_used_of(&self, keyspace: &Keyspace, slots: &Slots, slot: u16) -> u16 {
+        let mut slot = slots.from(slot);
+        while slot < SLOT_COUNT {
+            let used = self.next_used(keyspace, slot);
+            slot = slots.from(used);
+            if used == slot {
+                break;
+            }
+        }
+        slot
     }
 
     /// The first slot from `slot` on that may hold something, `SLOT_COUNT` if none does.

@@ -153,7 +153,7 @@ impl<'a> Step<'a> {
         let put = self.put_of(update, change, seen.is_some());
         let Some(put) = put else {
             let version = seen.map(|record| record.version);
-            sink.answer(Given::Updated(Updated { outcome, before: seen, version }));
+            sink.answer(Given::Updated(Updated { outcome, before: seen, version, blind: false }));
             return Ok(Plan { next: None, fleeting: false, tally: Tally::default() });
         };
         let mut next = self.stamp(before.as_ref(), put)?;
@@ -170,7 +170,7 @@ impl<'a> Step<'a> {
         }
         let tally = minus(counted(next.record().as_ref()), counted(before.as_ref()));
         let version = if dead { None } else { Some(next.version) };
-        sink.answer(Given::Updated(Updated { outcome, before: seen, version }));
+        sink.answer(Given::Updated(Updated { outcome, before: seen, version, blind: false }));
         // Removing what is not there would only grow the log.
         let fleeting = next.put.is_none() && stored.is_none();
         Ok(Plan { next: if fleeting { None } else { Some(next) }, fleeting, tally })

@@ -129,7 +129,7 @@ fn turn_of(node: &Node, engine: &Arc<dyn Engine>) -> Result<usize, EngineError> 
 fn purge(node: &Node, keyspace: &Keyspace, slot: Slot, key: &[u8]) -> Result<(), EngineError> {
     let now = node.clock.now_ms();
     let lane = keyspace.lock(slot);
-    if lane.retired {
+    if lane.retired || !keyspace.local {
         return Ok(());
     }
     let at = keyspace.address(slot, key);

@@ -34,6 +34,8 @@ pub struct Footprint<'a> {
     pub writes: bool,
     /// Whether it flushes or swaps keyspaces.
     pub catalogue: bool,
+    /// Whether the order of its writes says nothing, so that several nodes may take them at once.
+    pub side_by_side: bool,
 }
 
 /// The changes of a transaction that are not submitted yet, and the locks it holds.
@@ -67,8 +69,18 @@ pub struct Watched {
     /// The key.
     pub key: Vec<u8>,
     version: Option<Version>,
-    /// Set once the key is changed; `None` where there was no keyspace.
-    flag: Option<Arc<AtomicBool>>,
+    flag: Flag,
+}
+
+/// What tells of a change of a watched key, beside its version.
+#[derive(Clone, Debug)]
+enum Flag {
+    /// Set once the key is changed.
+    Here(Arc<AtomicBool>),
+    /// Nothing: several nodes hold it, and it cannot come and go without a trace.
+    Afar,
+    /// There was no keyspace.
+    Nowhere,
 }
 
 impl Staged {
@@ -145,7 +157,7 @@ impl<'n> Access<'n> {
         if !footprint.keys.iter().all(|(_, key)| key_is_good(key)) {
             return Err(bad_key());
         }
-        if self.staged.is_some() {
+        if self.in_transaction() {
             return f(self);
         }
         if footprint.writes {
@@ -155,13 +167,21 @@ impl<'n> Access<'n> {
                 }
             }
         }
+        if self.reaches_afar(footprint) {
+            return self.transact_afar(footprint, f);
+        }
         let node = self.node;
-        let _changes = footprint.catalogue.then(|| node.catalogue.hold_changes());
+        let changes = footprint.catalogue.then(|| node.catalogue.hold_changes());
         if footprint.catalogue {
             // What was made while the lock was waited for must be locked too.
             self.reload();
         }
         let held = self.hold(footprint);
+        if self.reaches_afar(footprint) {
+            // The node became one of several while the locks were waited for.
+            drop((held, changes));
+            return self.transact_afar(footprint, f);
+        }
         self.staged = Some(Box::new(Staged { entries: BTreeMap::new(), held }));
         let outcome = f(self).and_then(|result| self.apply_staged().map(|()| result));
         self.staged = None;
@@ -314,6 +334,10 @@ impl<'n> Access<'n> {
     }
 
     fn change_catalogue(&mut self, command: &Command) -> Result<(), Halt> {
+        if self.overlay.is_some() {
+            let message = "among several nodes a transaction cannot flush or swap databases";
+            return Err(Refusal::new(Code::BadRequest, message).into());
+        }
         if self.staged.is_none() {
             self.node.catalogue.change(command)?;
             self.reload();
@@ -359,14 +383,17 @@ impl<'n> Access<'n> {
         let slot = Slot::of(key);
         // First the flag, then the look: a change in between is noticed twice, not missed.
         let flag = loop {
-            let Some(keyspace) = self.routing.find(target) else { break None };
+            let Some(keyspace) = self.routing.find(target) else { break Flag::Nowhere };
+            if !keyspace.local {
+                break Flag::Afar;
+            }
             let mut lane = keyspace.lock(slot);
             if lane.retired {
                 drop(lane);
                 self.reload();
                 continue;
             }
-            break Some(lane.watch(key));
+            break Flag::Here(lane.watch(key));
         };
         let version = self.version_of(target, key)?;
         Ok(Watched { target: target.clone(), key: key.to_vec(), version, flag })
@@ -380,8 +407,9 @@ impl<'n> Access<'n> {
     pub fn unchanged(&mut self, watched: &Watched) -> Result<bool, Halt> {
         // The version tells of expiry and of a flush, the flag of a key that came and went.
         let untouched = match &watched.flag {
-            Some(flag) => !flag.load(Ordering::Relaxed),
-            None => self.routing.find(&watched.target).is_none(),
+            Flag::Here(flag) => !flag.load(Ordering::Relaxed),
+            Flag::Afar => true,
+            Flag::Nowhere => self.routing.find(&watched.target).is_none(),
         };
         Ok(untouched && self.version_of(&watched.target, &watched.key)? == watched.version)
     }

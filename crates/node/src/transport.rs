@@ -79,7 +79,8 @@ pub struct Identity {
     pub cluster: ClusterId,
     /// Its id; zero while it has none. Such a node can only introduce itself.
     pub node: NodeId,
-    /// The token of its present start. Random, so it has no order: the map says which one counts.
+    /// The token of its present start. What it says of the node's directory is for [`Serve::admit`]
+    /// to judge. It is told only to who has proven to know the cluster's secret.
     pub token: u64,
 }
 
@@ -210,13 +211,27 @@ pub trait Transport: Send + Sync + 'static {
     /// Ends the links from and to a node, and keeps none from now on.
     fn forget(&self, node: NodeId);
 
-    /// Tells who this node is from now on. Links under another identity end.
+    /// Tells who this node is from now on.
+    ///
+    /// Under another id or in another cluster all links end. Where only the token is another, the
+    /// links stay and the other sides are told of it: each judges at once, and takes this node
+    /// for a peer as long as it admits either the token of before or the new one. So it makes no
+    /// difference to a link which of the two nodes hears first of the map that has the new token,
+    /// unless the other reviews its links under that map before this call: then it has ended the
+    /// link, what was sent is told [`Unreachable::Lost`], and the link is made again at once.
     fn assume(&self, identity: Identity);
+
+    /// Judges all links anew, in both directions, by [`Serve::admit`]: to be called after every
+    /// change of the map. Who is not admitted any more loses its links, and hears why. Who was let
+    /// in for control only and may do more now can at once. Links that were denied are tried again
+    /// without a pause.
+    fn review(&self);
 
     /// Every known node's link, by ascending id.
     fn links(&self) -> Vec<LinkStatus>;
 
-    /// Ends all links and listens no longer. Everything unanswered is told so.
+    /// Ends all links and listens no longer. Everything unanswered is told so, and whoever serves
+    /// is let go: only until here does a transport keep its [`Serve`].
     fn close(&self);
 }
 
@@ -226,8 +241,8 @@ pub enum Admission {
     /// Everything.
     Whole,
     /// [`Kind::Control`] only: it has no id yet, or its start is not on record yet. A member's
-    /// other questions are answered [`Unreachable::Busy`]; each makes it be judged again, so that
-    /// its link serves for everything as soon as it may.
+    /// other questions are answered [`Unreachable::Busy`], and it is not asked any; each such
+    /// question makes it be judged again, so that its link serves for everything as soon as it may.
     ControlOnly,
 }
 
@@ -238,8 +253,12 @@ pub trait Serve: Send + Sync + 'static {
     /// `body` may share memory with other messages: whoever keeps a part of it for long copies it.
     fn serve(&self, from: NodeId, kind: Kind, body: Bytes, answer: Answerer);
 
-    /// Whether a node that has proven to know the secret may ask, and what. It has the same
-    /// cluster as this node, or no id (`node` is zero).
+    /// Whether a node that has proven to know the secret is taken for a peer, and for what. It
+    /// has the same cluster as this node, or no id (`node` is zero). Asked about those who dial
+    /// this node and those it dials, so that an old copy of a directory is neither answered nor
+    /// asked; again at [`Transport::review`]; and of one without an id only if it dials.
+    ///
+    /// Must neither block nor call the transport.
     ///
     /// # Errors
     /// [`Denied`], which it is told.
@@ -314,6 +333,10 @@ pub struct LinkStatus {
     pub round_trip: Option<Duration>,
     /// Why the link last went or could not be made.
     pub last_failure: Option<String>,
+    /// What was refused when it last went or could not be made, by either side; nothing while it
+    /// is up. [`Denied::StaleNode`] and [`Denied::UnknownNode`] may mean that this node's own map is
+    /// old: whoever listens there can still be asked by [`Transport::introduce`].
+    pub denied: Option<Denied>,
 }
 
 #[cfg(test)]

@@ -6,12 +6,17 @@
 //! way has lost nothing and starts without replaying.
 
 mod logs;
+mod sockets;
 
 use crate::config::Resolved;
 use crate::connection::Shared;
-use crate::listener::{BindError, Bound, ListenAddress, Workers, accept_all, bind};
+use crate::listener::{BindError, Bound, ListenAddress, Workers, accept_all};
+use crate::network::TcpNetwork;
+use shoal_node::cluster::Network as _;
 use shoal_node::{Node, NodeConfig, Refusal, StartError};
+use sockets::Sockets;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +38,28 @@ pub enum BootError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The address for other nodes cannot be listened on.
+    #[error(
+        "cannot listen for other nodes on {listen}, by TCP and UDP: {error}; choose another \
+         address with --peer-listen"
+    )]
+    Peers {
+        /// Where.
+        listen: SocketAddr,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The data directory is new, other machines can reach the node, and nothing says whether it
+    /// founds a cluster or joins one.
+    #[error(
+        "this node belongs to no cluster yet, and other machines can reach it at {listen}: found \
+         a new cluster with --bootstrap, or join one with --join HOST:PORT, or found one together \
+         with others with --expect N"
+    )]
+    Beginning {
+        /// Where other nodes are listened for.
+        listen: SocketAddr,
+    },
     /// A thread or an event loop could not be started.
     #[error("a thread could not be started: {0}; raise the limit of processes")]
     Thread(#[source] io::Error),
@@ -70,11 +97,12 @@ impl Server {
         }
         // Sockets first: another server on the same port is found out before its data directory
         // is touched, and clients that come early wait in the queue of the socket.
-        let bound: Vec<Bound> = config.listen.iter().map(bind).collect::<Result<_, _>>()?;
-        let addresses = bound.iter().map(|bound| bound.address.clone()).collect();
-        let node = Node::start(node_config(&config))?;
+        let sockets = Sockets::open(&config)?;
+        let peers = sockets.peers(&config);
+        let Sockets { bound, addresses, network, .. } = sockets;
+        let node = Node::start(NodeConfig { peers, ..node_config(&config) })?;
         let shared = Arc::new(Shared::new(Arc::clone(&node), config, addresses));
-        match Running::begin(Arc::clone(&shared), bound) {
+        match Running::begin(Arc::clone(&shared), bound, network) {
             Ok(running) => Ok(running),
             Err(error) => {
                 // The reason of the failed start is the one worth telling.
@@ -89,12 +117,17 @@ impl Server {
 #[derive(Debug)]
 pub struct Running {
     shared: Arc<Shared>,
+    network: Option<Arc<TcpNetwork>>,
     stop: Option<oneshot::Sender<()>>,
     control: Option<JoinHandle<Result<(), Refusal>>>,
 }
 
 impl Running {
-    fn begin(shared: Arc<Shared>, bound: Vec<Bound>) -> io::Result<Self> {
+    fn begin(
+        shared: Arc<Shared>,
+        bound: Vec<Bound>,
+        network: Option<Arc<TcpNetwork>>,
+    ) -> io::Result<Self> {
         let (workers, threads) = Workers::start(&shared)?;
         let (stop, stopped) = oneshot::channel();
         let (began, begins) = std::sync::mpsc::channel();
@@ -116,13 +149,25 @@ impl Running {
             })?;
         let ended = || Err(io::Error::other("the thread that accepts connections ended"));
         begins.recv().unwrap_or_else(|_| ended())?;
-        Ok(Self { shared, stop: Some(stop), control: Some(control) })
+        Ok(Self { shared, network, stop: Some(stop), control: Some(control) })
     }
 
     /// Where the server listens, with real port numbers.
     #[must_use]
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.shared.addresses
+    }
+
+    /// Where other nodes reach this one, if they do.
+    #[must_use]
+    pub fn peers(&self) -> Option<SocketAddr> {
+        self.network.as_ref().map(|network| network.address())
+    }
+
+    /// What carries the messages of other nodes, if anything does.
+    #[must_use]
+    pub const fn network(&self) -> Option<&Arc<TcpNetwork>> {
+        self.network.as_ref()
     }
 
     /// The node that answers.
@@ -205,8 +250,10 @@ fn local_runtime() -> io::Result<LocalRuntime> {
 
 /// Runs a server until SIGTERM or Ctrl-C, and stops it in order.
 ///
-/// Prints the data directory and, once requests are welcome, a line `ready: listening on ADDR`
-/// per address; with `json` the same as `{"data":PATH}` and `{"ready":ADDR}`.
+/// Prints the data directory and, once requests are welcome, a line `peers: ADDR` if other nodes
+/// can reach it, and a line `ready: listening on ADDR` per address of clients; with `json` the same
+/// as `{"data":PATH}`, `{"peers":ADDR}` and `{"ready":ADDR}`. A signal ends it also while it waits
+/// to be let into a cluster.
 ///
 /// # Errors
 /// [`BootError`], a sentence that says what to do.
@@ -219,7 +266,31 @@ pub fn run(config: Resolved, json: bool) -> Result<(), BootError> {
     };
     let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
     say(&Event::Data(&data), json)?;
-    let running = Server::start(config)?;
+    let starting = async {
+        let starting = tokio::task::spawn_blocking(|| Server::start(config));
+        tokio::select! {
+            outcome = starting => match outcome {
+                Ok(outcome) => outcome.map(Some),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            // The process ends with the thread in it, as it might in a crash: nothing was served.
+            signal = signals.next() => {
+                tracing::info!(signal, "stopped before the start was over");
+                Ok(None)
+            }
+        }
+    };
+    let running = match runtime.block_on(starting) {
+        Ok(Some(running)) => running,
+        outcome => {
+            runtime.shutdown_background();
+            logs::finish();
+            return outcome.map(drop);
+        }
+    };
+    if let Some(address) = running.peers() {
+        say(&Event::Peers(address), json)?;
+    }
     for address in running.addresses() {
         say(&Event::Ready(address), json)?;
     }
@@ -286,6 +357,8 @@ impl Signals {
 enum Event<'a> {
     /// Where the data lives.
     Data(&'a Path),
+    /// Other nodes reach it at this address.
+    Peers(SocketAddr),
     /// Requests are welcome at this address.
     Ready(&'a ListenAddress),
 }
@@ -298,6 +371,10 @@ impl Event<'_> {
                 serde_json::json!({ "data": path.to_string_lossy() }).to_string()
             }
             Self::Data(path) => format!("data: {}", path.display()),
+            Self::Peers(address) if json => {
+                serde_json::json!({ "peers": address.to_string() }).to_string()
+            }
+            Self::Peers(address) => format!("peers: {address}"),
             Self::Ready(address) if json => {
                 serde_json::json!({ "ready": address.to_string() }).to_string()
             }
@@ -363,5 +440,8 @@ mod tests {
         let ready = Event::Ready(&address);
         assert_eq!(ready.line(false), "ready: listening on 127.0.0.1:4711");
         assert_eq!(ready.line(true), r#"{"ready":"127.0.0.1:4711"}"#);
+        let peers = Event::Peers(([127, 0, 0, 1], 4712).into());
+        assert_eq!(peers.line(false), "peers: 127.0.0.1:4712");
+        assert_eq!(peers.line(true), r#"{"peers":"127.0.0.1:4712"}"#);
     }
 }

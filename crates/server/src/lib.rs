@@ -17,6 +17,7 @@ pub mod docs;
 pub mod http;
 pub mod listener;
 pub mod metrics;
+pub mod network;
 pub mod peer;
 pub mod resp;
 

@@ -1,7 +1,7 @@
 //! Figures for Prometheus: one table, read at each scrape.
 //!
 //! Holds: no figure carries a key, a value or a client's name, and the number of series does not
-//! grow with what is stored, only with the keyspaces.
+//! grow with what is stored, only with the keyspaces and the nodes.
 
 use crate::connection::Shared;
 use crate::resp::figures::resident_bytes;
@@ -11,7 +11,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use shoal_node::{KeyspaceInfo, NodeStatus};
+use shoal_core::control::Figures;
+use shoal_node::transport::LinkStatus;
+use shoal_node::{ClusterShown, KeyspaceInfo, MemberShown, NodeStatus, Presence, REPAIR_FIGURES};
 use std::fmt;
 use std::sync::atomic::Ordering;
 
@@ -82,6 +84,16 @@ metrics! {
     counter "shoal_log_bytes" "Bytes appended to the commit log." |s| s.status.disk.log_bytes;
     counter "shoal_log_syncs" "Syncs of the commit log." |s| s.status.disk.syncs;
     counter "shoal_checkpoints" "Times the write buffer went to the sorted store." |s| s.status.disk.checkpoints;
+    gauge "shoal_cluster_members" "Nodes that may own partitions, whether or not they are up." |s| s.cluster.status.members.len() as u64;
+    gauge "shoal_cluster_members_down" "Members that do not answer this node." |s| s.cluster.status.down.len() as u64;
+    gauge "shoal_cluster_voters" "Nodes that decide the cluster map." |s| s.cluster.voters.len() as u64;
+    gauge "shoal_cluster_leads" "1 while this node leads those who decide the cluster map, else 0." |s| u64::from(s.cluster.leader == Some(s.cluster.node));
+    gauge "shoal_cluster_leaderless" "1 while nobody is known to lead those who decide the cluster map, else 0." |s| u64::from(s.cluster.leader.is_none());
+    gauge "shoal_cluster_term" "The term of the leader, which rises with every election." |s| s.cluster.term;
+    gauge "shoal_cluster_health" "How the cluster is: 0 whole, 1 growing, 2 degraded, 3 broken." |s| s.cluster.status.health as u64;
+    gauge "shoal_hints_kept" "Records kept here for other nodes that missed them." |s| s.cluster.hints as u64;
+    gauge "shoal_copies_taking_in" "Copies of partitions that come in to this node." |s| s.cluster.taking_in as u64;
+    gauge "shoal_requests_coordinated" "Requests that this node asks replicas for at this moment." |s| s.cluster.under_way as u64;
     gauge "shoal_resident_memory_bytes" "Resident memory of the process." |s| s.resident;
 }
 
@@ -104,9 +116,110 @@ pub const KEYSPACE_METRICS: &[KeyspaceMetric] = &[
     },
 ];
 
+/// A figure of the partitions of each keyspace.
+#[derive(Clone, Copy)]
+pub struct PartitionMetric {
+    /// Its name.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    read: fn(&Figures) -> usize,
+}
+
+/// Every metric of the partitions of one keyspace.
+pub const PARTITION_METRICS: &[PartitionMetric] = &[
+    PartitionMetric {
+        name: "shoal_partitions",
+        help: "Partitions of the keyspace.",
+        read: |figures| figures.partitions,
+    },
+    PartitionMetric {
+        name: "shoal_partitions_below_target",
+        help: "Partitions with fewer replicas than they are to have, as far as there are members.",
+        read: |figures| figures.below_target,
+    },
+    PartitionMetric {
+        name: "shoal_partitions_moving",
+        help: "Partitions that change owners.",
+        read: |figures| figures.moving,
+    },
+    PartitionMetric {
+        name: "shoal_partitions_stalled",
+        help: "Partitions whose change of owners waits for a node that is down.",
+        read: |figures| figures.stalled,
+    },
+    PartitionMetric {
+        name: "shoal_partitions_without_quorum",
+        help: "Partitions that answer nothing at quorum.",
+        read: |figures| figures.without_quorum,
+    },
+    PartitionMetric {
+        name: "shoal_partitions_awaiting_acceptance",
+        help: "Partitions that wait for a loss to be accepted; known to the leader of the map.",
+        read: |figures| figures.awaiting_acceptance,
+    },
+    PartitionMetric {
+        name: "shoal_copies_to_make",
+        help: "Copies of partitions that changes under way are still to make.",
+        read: |figures| figures.copies_to_make,
+    },
+    PartitionMetric {
+        name: "shoal_copies_lost",
+        help: "Copies of partitions that do not count any more and are not yet replaced.",
+        read: |figures| figures.lost_copies,
+    },
+];
+
+/// A figure of the link to each other node.
+#[derive(Clone, Copy)]
+pub struct LinkMetric {
+    /// Its name; a counter's is shown with `_total` behind it.
+    pub name: &'static str,
+    /// Whether it only grows.
+    pub is_counter: bool,
+    /// What it counts, with its unit.
+    pub help: &'static str,
+    read: fn(&LinkStatus) -> u64,
+}
+
+macro_rules! links {
+    ($( $kind:ident $name:literal $help:literal $read:expr; )+) => {
+        /// Every metric of the link to one other node.
+        pub const LINK_METRICS: &[LinkMetric] = &[$( LinkMetric {
+            name: $name,
+            is_counter: metrics!(@ $kind),
+            help: $help,
+            read: $read,
+        } ),+];
+    };
+}
+
+links! {
+    gauge "shoal_peer_up" "1 while the node can be asked, else 0." |link| u64::from(link.up);
+    gauge "shoal_peer_queued_messages" "Messages to the node that wait to be sent." |link| link.queued_messages as u64;
+    gauge "shoal_peer_queued_bytes" "Bytes of those messages." |link| link.queued_bytes as u64;
+    gauge "shoal_peer_unanswered" "Questions to the node that it has not answered yet." |link| link.unanswered as u64;
+    gauge "shoal_peer_round_trip_microseconds" "The time from a ping to its pong, smoothed; 0 before the first." |link| link.round_trip.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    counter "shoal_peer_connects" "Times the link to the node came up." |link| link.connects;
+    counter "shoal_peer_asked" "Questions taken for the node." |link| link.asked;
+    counter "shoal_peer_answered" "Questions that the node answered." |link| link.answered;
+    counter "shoal_peer_refused" "Questions refused at once, here or there." |link| link.refused;
+    counter "shoal_peer_failed" "Questions taken for the node that got no answer." |link| link.failed;
+    counter "shoal_peer_served" "Questions of the node that this one answered." |link| link.served;
+}
+
+/// How the names of what repair counts begin.
+pub const REPAIR: &str = "shoal_repair_";
+
+/// How many members are in each state.
+pub const STATES: (&str, &str) =
+    ("shoal_cluster_nodes", "Nodes of the cluster map by state, as this node sees them.");
+
 /// All figures at one moment.
 struct Snapshot {
     status: NodeStatus,
+    cluster: ClusterShown,
+    members: Vec<MemberShown>,
     keyspaces: Vec<KeyspaceInfo>,
     stopping: bool,
     refusing_writes: bool,
@@ -134,6 +247,8 @@ impl Snapshot {
         let traffic = shared.counters.sum();
         Self {
             status: shared.node.status(),
+            cluster: shared.node.cluster_status(),
+            members: shared.node.members(),
             keyspaces: shared.node.list(),
             stopping: shared.is_stopping(),
             refusing_writes: shared.node.refusing_writes().is_some(),
@@ -184,6 +299,51 @@ impl Collector for Snapshot {
                 ConstGauge::new((metric.read)(info)).encode(encoder)?;
             }
         }
+        self.encode_cluster(&mut encoder)
+    }
+}
+
+impl Snapshot {
+    /// What there is of each keyspace's partitions, of each state and of each link.
+    fn encode_cluster(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for metric in PARTITION_METRICS {
+            let mut encoder =
+                encoder.encode_descriptor(metric.name, metric.help, None, MetricType::Gauge)?;
+            for (keyspace, figures) in &self.cluster.status.keyspaces {
+                let labels = [("keyspace", keyspace.as_str())];
+                let encoder = encoder.encode_family(&labels)?;
+                ConstGauge::new((metric.read)(figures) as u64).encode(encoder)?;
+            }
+        }
+        for (figure, count) in REPAIR_FIGURES.iter().zip(self.cluster.repair) {
+            let name = format!("{REPAIR}{}", figure.name);
+            let kind = MetricType::Counter;
+            let encoder = encoder.encode_descriptor(&name, figure.help, None, kind)?;
+            ConstCounter::new(count).encode(encoder)?;
+        }
+        let (name, help) = STATES;
+        let mut states = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for state in Presence::ALL {
+            let count = self.members.iter().filter(|member| member.presence == state).count();
+            let labels = [("state", state.name())];
+            let encoder = states.encode_family(&labels)?;
+            ConstGauge::new(count as u64).encode(encoder)?;
+        }
+        for metric in LINK_METRICS {
+            let kind = if metric.is_counter { MetricType::Counter } else { MetricType::Gauge };
+            let mut encoder = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
+            for link in &self.cluster.links {
+                let of = |member: &&MemberShown| member.node == link.node;
+                let name = self.members.iter().find(of).map_or("", |member| &member.name);
+                let labels = [("node", name)];
+                let encoder = encoder.encode_family(&labels)?;
+                if metric.is_counter {
+                    ConstCounter::new((metric.read)(link)).encode(encoder)?;
+                } else {
+                    ConstGauge::new((metric.read)(link)).encode(encoder)?;
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -210,7 +370,10 @@ mod tests {
         let mut names = HashSet::new();
         let all = METRICS.iter().map(|metric| (metric.name, metric.help));
         let keyspace = KEYSPACE_METRICS.iter().map(|metric| (metric.name, metric.help));
-        for (name, help) in all.chain(keyspace) {
+        let partitions = PARTITION_METRICS.iter().map(|metric| (metric.name, metric.help));
+        let links = LINK_METRICS.iter().map(|metric| (metric.name, metric.help));
+        let rest = partitions.chain(links).chain([STATES]);
+        for (name, help) in all.chain(keyspace).chain(rest) {
             assert!(names.insert(name), "{name} is there twice");
             assert!(name.starts_with("shoal_") && !name.ends_with("_total"), "{name}");
             assert!(help.ends_with('.'), "{name}: {help}");

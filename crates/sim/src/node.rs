@@ -118,6 +118,11 @@ impl SimNode {
         }
     }
 
+    /// The clock as a machine sees it.
+    pub(crate) const fn ticker(&mut self, physical_ms: u64) -> Ticker<'_> {
+        Ticker { clock: &mut self.clock, durable: &mut self.durable_ceiling, physical_ms }
+    }
+
     pub(crate) fn hear(&mut self, clock: Stamp, true_ms: u64) {
         let physical_ms = self.physical_ms(true_ms);
         self.clock.observe(clock, physical_ms);
@@ -158,12 +163,21 @@ impl SimNode {
 
 /// A node's clock as a machine sees it.
 pub(crate) struct Ticker<'a> {
-    pub(crate) clock: &'a mut Clock,
-    pub(crate) physical_ms: u64,
+    clock: &'a mut Clock,
+    durable: &'a mut Ceiling,
+    physical_ms: u64,
 }
 
 impl Stamps for Ticker<'_> {
     fn stamp(&mut self) -> Result<Stamp, ClockError> {
+        match self.clock.next(self.physical_ms) {
+            Err(ClockError::Ceiling { .. }) => {}
+            stamped => return stamped,
+        }
+        if let Some(ceiling) = self.clock.wanted_ceiling(self.physical_ms) {
+            *self.durable = ceiling;
+            self.clock.raise_ceiling(ceiling);
+        }
         self.clock.next(self.physical_ms)
     }
 }
@@ -180,7 +194,7 @@ pub(crate) enum Done {
 pub(crate) fn widen<O>(effects: Vec<Effect<O>>, done: impl Fn(O) -> Done) -> Vec<Effect<Done>> {
     let widen = |effect| match effect {
         Effect::Send { to, round, ask } => Effect::Send { to, round, ask },
-        Effect::PullMap { above } => Effect::PullMap { above },
+        Effect::PullMap { at_least } => Effect::PullMap { at_least },
         Effect::Done(outcome) => Effect::Done(done(outcome)),
         Effect::Hint { to } => Effect::Hint { to },
     };

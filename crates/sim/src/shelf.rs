@@ -105,7 +105,7 @@ impl Shelf for SimShelf {
         slot: Slot,
         after: Option<&[u8]>,
         limit: usize,
-        mut f: impl FnMut(&[u8], &Record<'_>),
+        mut f: impl FnMut(&[u8], &Record<'_>) -> bool,
     ) -> Result<u64, Infallible> {
         let mut ticket = 0;
         let first = match after {
@@ -116,7 +116,9 @@ impl Shelf for SimShelf {
         let rest = rest.take_while(|((at, _), _)| *at == slot);
         for ((_, key), (record, at)) in rest.take(limit) {
             ticket = ticket.max(*at);
-            f(key, &record.borrow());
+            if !f(key, &record.borrow()) {
+                break;
+            }
         }
         Ok(ticket)
     }

@@ -18,7 +18,7 @@ use crate::copy::{Job, SimCopy};
 use crate::layout::{Layout, Place};
 use crate::map_log::MapLog;
 use crate::network::Network;
-use crate::node::{Done, KEYSPACE, Op, OpId, Running, SimNode, Ticker};
+use crate::node::{Done, KEYSPACE, Op, OpId, Running, SimNode};
 use crate::options::Options;
 use fastrand::Rng;
 use shoal_core::quorum::{Answer, Ask, Effect, Envelope, Event, Header, Member, Owners};
@@ -43,7 +43,7 @@ const TEND_MS: u64 = 400;
 pub(crate) enum Happening {
     Arrives { to: NodeId, from: NodeId, packet: Packet },
     Synced { node: NodeId, life: u64, position: u64 },
-    Failed { node: NodeId, life: u64, op: OpId, peer: NodeId },
+    Failed { node: NodeId, life: u64, op: OpId, peer: NodeId, round: u32 },
     Deadline { node: NodeId, life: u64, op: OpId },
     Slow { node: NodeId, life: u64, op: OpId },
     Map { node: NodeId, life: u64, owners: Vec<Arc<Owners>> },
@@ -194,14 +194,17 @@ impl World {
                 self.node(node).shelf.sync(position);
                 self.release(node);
             }
-            Happening::Failed { node, life, op, peer } if self.is_current(node, life) => {
-                self.op_event(node, op, Event::Failed(peer));
+            Happening::Failed { node, life, op, peer, round } if self.is_current(node, life) => {
+                self.op_event(node, op, Event::Failed { node: peer, round });
             }
             Happening::Deadline { node, life, op } if self.is_current(node, life) => {
                 self.op_event(node, op, Event::Deadline);
             }
             Happening::Slow { node, life, op } if self.is_current(node, life) => {
                 self.op_event(node, op, Event::Slow);
+                if self.node(node).ops.contains_key(&op) {
+                    self.after(SLOW_MS, Happening::Slow { node, life, op });
+                }
             }
             Happening::Map { node, life, owners } if self.is_current(node, life) => {
                 self.adopt(node, &owners);
@@ -229,8 +232,8 @@ impl World {
 
     fn arrives(&mut self, to: NodeId, from: NodeId, packet: Packet) {
         if !self.node(to).up {
-            if let Packet::Ask { op, .. } = packet {
-                self.tell_failed(from, op, to);
+            if let Packet::Ask { op, envelope } = packet {
+                self.tell_failed(from, op, to, envelope.round);
             }
             return;
         }
@@ -252,10 +255,10 @@ impl World {
     pub(crate) fn send(&mut self, from: NodeId, to: NodeId, packet: &Packet) {
         let arrivals = self.network.carry(from, to, &mut self.rng);
         if arrivals.is_empty()
-            && let Packet::Ask { op, .. } = packet
+            && let Packet::Ask { op, envelope } = packet
             && self.rng.bool()
         {
-            self.tell_failed(from, *op, to);
+            self.tell_failed(from, *op, to, envelope.round);
         }
         // A request is handed on over a connection, which repeats nothing by itself.
         let once = matches!(packet, Packet::Forward { .. });
@@ -266,10 +269,10 @@ impl World {
     }
 
     /// A connection ends sooner or later when nothing comes through.
-    fn tell_failed(&mut self, node: NodeId, op: OpId, peer: NodeId) {
+    fn tell_failed(&mut self, node: NodeId, op: OpId, peer: NodeId, round: u32) {
         let life = self.node(node).life;
         let delay_ms = self.rng.u64(0..1_000);
-        self.after(delay_ms, Happening::Failed { node, life, op, peer });
+        self.after(delay_ms, Happening::Failed { node, life, op, peer, round });
     }
 
     /// Gives an event to the machine of a request, and carries out what it asks for.
@@ -293,7 +296,7 @@ impl World {
         }
         let node = self.node(at);
         let physical_ms = node.physical_ms(now);
-        let mut ticker = Ticker { clock: &mut node.clock, physical_ms };
+        let mut ticker = node.ticker(physical_ms);
         let effects = running.op.on(event, &mut ticker);
         self.carry_out(at, id, running, effects);
     }
@@ -325,9 +328,9 @@ impl World {
                     self.watch.sent(id, round);
                     self.ask_replica((at, to), place.slot, id, round, ask, epoch);
                 }
-                Effect::PullMap { above } => {
+                Effect::PullMap { at_least } => {
                     let known = Arc::clone(self.node(at).owners(place.partition));
-                    if known.epoch > above {
+                    if known.epoch >= at_least {
                         remapped = Some(known);
                     } else {
                         self.pull_map(at);

@@ -34,10 +34,71 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = "lock";
+/// What replacing [`Unowned::NOTE`] leaves behind when it is cut short.
+const NOTE_BEGUN: &str = "joining.new";
 /// Bytes of the lock's text: a process number and blanks.
 const PID_LEN: usize = 20;
 /// Longer files are not of our making.
 const FILE_MAX: u64 = 16_384;
+
+/// What is found where a data directory is to be. Either way it is locked for this process.
+#[derive(Debug)]
+pub enum Opened {
+    /// It says who it belongs to.
+    Owned(DataDirectory),
+    /// It belongs to nobody yet.
+    Unowned(Unowned),
+}
+
+impl Opened {
+    /// Opens a data directory, making it with mode 0700 if there is none. The start of one that
+    /// belongs to a node is counted.
+    ///
+    /// # Errors
+    /// The directory is refused, by name.
+    pub fn at(path: &Path) -> Result<Self, DirectoryError> {
+        make(path)?;
+        let lock = lock(path)?;
+        let path = path.to_owned();
+        if let Some(kept) = Kept::begin(&path)? {
+            return Ok(Self::Owned(DataDirectory { path, kept, _lock: lock }));
+        }
+        check_unused(&path)?;
+        Ok(Self::Unowned(Unowned { path, lock }))
+    }
+}
+
+/// A data directory that belongs to nobody yet, locked for this process as long as this lives: its
+/// node has to find out first which cluster lets it in, and under which id.
+///
+/// Beside the lock it may hold one file, [`Unowned::NOTE`], in which the node keeps what it must
+/// not forget until it is let in.
+#[derive(Debug)]
+pub struct Unowned {
+    path: PathBuf,
+    lock: File,
+}
+
+impl Unowned {
+    /// The name of the one file that is kept in a directory before it belongs to anybody.
+    pub const NOTE: &str = "joining";
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes it the directory of a node, durably.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Io`]: whether it belongs to the node is only known after a restart.
+    pub fn belong(self, cluster_id: u128, node_id: u32) -> Result<DataDirectory, DirectoryError> {
+        let identity = Identity { cluster_id, node_id, incarnation: 1 };
+        let kept = Kept::make(&self.path, identity, Stage::Founding)?;
+        Ok(DataDirectory { path: self.path, kept, _lock: self.lock })
+    }
+}
 
 /// A data directory, locked for this process as long as this lives.
 #[derive(Debug)]
@@ -54,18 +115,19 @@ impl DataDirectory {
     /// # Errors
     /// The directory is refused, by name.
     pub fn open(path: &Path, fresh: impl FnOnce() -> (u128, u32)) -> Result<Self, DirectoryError> {
-        make(path)?;
-        let lock = lock(path)?;
-        let kept = match Kept::begin(path)? {
-            Some(kept) => kept,
-            None => {
-                check_unused(path)?;
+        match Opened::at(path)? {
+            Opened::Owned(directory) => Ok(directory),
+            Opened::Unowned(unowned) => {
                 let (cluster_id, node_id) = fresh();
-                let identity = Identity { cluster_id, node_id, incarnation: 1 };
-                Kept::make(path, identity, Stage::Founding)?
+                unowned.belong(cluster_id, node_id)
             }
-        };
-        Ok(Self { path: path.to_owned(), kept, _lock: lock })
+        }
+    }
+
+    /// Whether the directory at `path`, if there is one, says who it belongs to.
+    #[must_use]
+    pub fn is_owned(path: &Path) -> bool {
+        path.join(identity::FILE).exists()
     }
 
     /// Where it is.
@@ -188,6 +250,55 @@ pub fn replace_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Director
     sync_dir(dir)
 }
 
+/// As [`replace_file`], with `magic` before `bytes` and a checksum after them.
+///
+/// # Errors
+/// As [`replace_file`].
+pub fn replace_sealed(
+    dir: &Path,
+    name: &str,
+    magic: [u8; 8],
+    bytes: &[u8],
+) -> Result<(), DirectoryError> {
+    let mut sealed = [&magic, bytes].concat();
+    seal(&mut sealed);
+    replace_file(dir, name, &sealed)
+}
+
+/// What [`replace_sealed`] wrote, up to 16 KiB; `None` if there is no such file.
+///
+/// # Errors
+/// [`DirectoryError::Damaged`] where the magic or the checksum is another, or
+/// [`DirectoryError::Io`].
+pub fn read_sealed(
+    dir: &Path,
+    name: &str,
+    magic: [u8; 8],
+) -> Result<Option<Vec<u8>>, DirectoryError> {
+    let path = dir.join(name);
+    let Some(bytes) = read_file(&path)? else { return Ok(None) };
+    match unseal(&bytes).and_then(|body| body.strip_prefix(&magic)) {
+        Some(body) => Ok(Some(body.to_vec())),
+        None => {
+            let what = "its first bytes or its checksum are wrong".to_owned();
+            Err(DirectoryError::Damaged { path, what })
+        }
+    }
+}
+
+/// Removes the file `name` in `dir`, durably; does nothing where there is none.
+///
+/// # Errors
+/// [`DirectoryError::Io`]: whether it is there is only known after a restart.
+pub fn remove_file(dir: &Path, name: &str) -> Result<(), DirectoryError> {
+    let path = dir.join(name);
+    match fs::remove_file(&path) {
+        Ok(()) => sync_dir(dir),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error("removing", &path, error)),
+    }
+}
+
 /// Makes the directory if it is not there, and looks whether it may be used.
 fn make(path: &Path) -> Result<(), DirectoryError> {
     match fs::metadata(path) {
@@ -301,7 +412,8 @@ fn check_unused(path: &Path) -> Result<(), DirectoryError> {
     let entries = fs::read_dir(path).map_err(|error| io_error("listing", path, error))?;
     for entry in entries {
         let name = entry.map_err(|error| io_error("listing", path, error))?.file_name();
-        if name != LOCK && name != "identity.new" && name != "lost+found" {
+        let known = [LOCK, "identity.new", "lost+found", Unowned::NOTE, NOTE_BEGUN];
+        if !known.iter().any(|known| name == *known) {
             let found = name.to_string_lossy().into_owned();
             return Err(DirectoryError::Foreign { path: path.to_owned(), found });
         }

@@ -134,8 +134,12 @@ mod tests {
 
     #[test]
     fn words_complete_by_their_place() {
-        let connect =
-            ConnectArgs { addr: "127.0.0.1:1".parse().unwrap(), keyspace: None, timeout: PATIENCE };
+        let connect = ConnectArgs {
+            addr: "127.0.0.1:1".parse().unwrap(),
+            keyspace: None,
+            timeout: PATIENCE,
+            consistency: None,
+        };
         let mut helper = ShellHelper::new(&connect);
         helper.docs = Docs::named(&["CLIENT", "CLIENT LIST", "CLIENT KILL", "GET", "GETEX"]);
         for (line, start, found) in [

@@ -124,6 +124,9 @@ impl<'a> Session<'a> {
     fn connect(&mut self, editor: &mut ShellEditor) -> Result<(), Failure> {
         let address = &self.connect.addr;
         let mut connection = Connection::open(address, Some(self.connect.timeout))?;
+        if let Some(level) = &self.connect.consistency {
+            connection.ask(&[b"CONSISTENCY", level.as_bytes()])?;
+        }
         if let Some(name) = &self.keyspace {
             connection.select(name)?;
         }

@@ -9,6 +9,11 @@ const fn some(number: usize) -> NonZeroUsize {
     }
 }
 
+/// How many nodes the intents of one command name before no more are added to it, whatever else
+/// there is room for. With many replicas on each of many partitions this bounds the command's
+/// bytes: some 256 KiB, and what one more intent may name.
+pub(super) const NODES_PER_COMMAND: usize = 1 << 16;
+
 /// Bounds of what is under way at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -3,6 +3,7 @@
 //! Holds: of one partition, one command at a time. What is proven is finished before anything new
 //! begins; what is most endangered begins first.
 
+use super::limits::NODES_PER_COMMAND;
 use super::report::Reports;
 use super::room::Room;
 use super::standing::{Left, Standing};
@@ -160,7 +161,7 @@ impl Control {
             }
             places += wish.next.len();
             batch.add(standing, wish);
-            if batch.intents.len() >= most {
+            if batch.is_full(most) {
                 steps.push(std::mem::take(&mut batch).into_step());
             }
         }
@@ -242,6 +243,8 @@ fn go_on(standing: &Standing<'_>, left: &[NodeId]) -> Step {
 struct Batch {
     intents: Vec<Intent>,
     happened: Vec<Happened>,
+    /// How many nodes the intents name.
+    nodes: usize,
 }
 
 impl Batch {
@@ -260,10 +263,46 @@ impl Batch {
             }
         });
         let Wish { next, renewed, .. } = wish;
-        self.intents.push(Intent { keyspace, partition, epoch, next, renewed });
+        self.push(Intent { keyspace, partition, epoch, next, renewed });
+    }
+
+    fn push(&mut self, intent: Intent) {
+        self.nodes += intent.next.len() + intent.renewed.len();
+        self.intents.push(intent);
+    }
+
+    /// Whether it has `most` intents, or names as many nodes as one command may.
+    const fn is_full(&self, most: usize) -> bool {
+        self.intents.len() >= most || self.nodes >= NODES_PER_COMMAND
     }
 
     fn into_step(self) -> Step {
         Step { command: Command::Intend { intents: self.intents }, happened: self.happened }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::command;
+    use crate::ids::{Epoch, Incarnation, PartitionId};
+    use crate::map::MAX_NODES;
+
+    /// Every node on every partition: a command stays far below what the map's log takes.
+    #[test]
+    fn intents_that_name_many_nodes_go_into_several_commands() {
+        let nodes: Vec<NodeId> = (1..).map(NodeId).take(MAX_NODES).collect();
+        let mut batch = Batch::default();
+        for partition in (0..256).map(PartitionId) {
+            if batch.is_full(256) {
+                break;
+            }
+            let (next, renewed) = (nodes.clone(), nodes.clone());
+            let (keyspace, epoch) = (Incarnation(1), Epoch::default());
+            batch.push(Intent { keyspace, partition, epoch, next, renewed });
+        }
+        assert!(batch.intents.len() < 256, "the nodes fill it before");
+        let bytes = command::encode(&batch.into_step().command).len();
+        assert!(bytes < 300 << 10, "{bytes} bytes");
     }
 }

@@ -1,12 +1,12 @@
 //! What nodes report of their copies, and what of it still says something.
 //!
-//! Holds: a report says something about the epoch it was made under and no other. Of each partition
-//! only the reports of the highest epoch heard of are kept; of one member "lost" overrides "proven",
-//! in whatever order they come.
+//! Holds: a report says something about the epoch it was made under and no other, and does nothing
+//! to those of other epochs: one that names an epoch that never was makes no true one unheard. Of
+//! each partition a few epochs are kept, until the map tells which of them is the present one. Of
+//! one member "lost" overrides "proven", in whatever order they come.
 
 use crate::ids::{Epoch, Incarnation, NodeId, PartitionId};
 use crate::map::{ClusterMap, MAX_NODES, MAX_PARTITIONS, Place};
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a node says about its copy of a partition, under an epoch that it has adopted. It says so
@@ -78,10 +78,15 @@ impl Heard {
     }
 }
 
+/// Of how many epochs reports of one partition are kept between two looks at the map: the present
+/// one, and some of those who are behind or ahead of it.
+const EPOCHS: usize = 4;
+
 /// Everything heard that may still say something.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reports {
-    heard: BTreeMap<(Incarnation, PartitionId), Heard>,
+    /// Each partition's, of a few epochs, the lowest first.
+    heard: BTreeMap<(Incarnation, PartitionId), Vec<Heard>>,
 }
 
 impl Reports {
@@ -91,12 +96,15 @@ impl Reports {
         if self.heard.len() >= MAX_PARTITIONS && !self.heard.contains_key(&key) {
             return;
         }
-        let heard = self.heard.entry(key).or_insert(Heard::under(place.epoch));
-        match place.epoch.cmp(&heard.epoch) {
-            Ordering::Less => return,
-            Ordering::Equal => {}
-            Ordering::Greater => *heard = Heard::under(place.epoch),
+        let epochs = self.heard.entry(key).or_default();
+        let at = epochs.partition_point(|heard| heard.epoch < place.epoch);
+        if epochs.get(at).is_none_or(|heard| heard.epoch != place.epoch) {
+            epochs.insert(at, Heard::under(place.epoch));
+            // The highest goes: what is below the map is dropped at the next look at it, so it
+            // cannot take the room for long.
+            epochs.truncate(EPOCHS);
         }
+        let Some(heard) = epochs.get_mut(at) else { return };
         let (node, nodes) = match report {
             Report::Lost { node, .. } => (node, &mut heard.lost),
             Report::Proven { node, .. } => (node, &mut heard.proven),
@@ -109,22 +117,23 @@ impl Reports {
 
     /// What was heard of the partition at `place`, under that epoch.
     pub(super) fn at(&self, place: Place) -> Option<&Heard> {
-        let heard = self.heard.get(&(place.keyspace, place.partition));
-        heard.filter(|heard| heard.epoch == place.epoch)
+        let epochs = self.heard.get(&(place.keyspace, place.partition))?;
+        epochs.iter().find(|heard| heard.epoch == place.epoch)
     }
 
-    /// Drops what says nothing any more. What is ahead of the map stays: the map will follow.
+    /// Drops what says nothing any more, and what is ahead of the map: where that was true it is
+    /// said again, and where not it would stay for ever.
     pub(super) fn prune(&mut self, map: &ClusterMap) {
         let lives: BTreeMap<_, _> = map
             .keyspaces
             .values()
             .map(|keyspace| (keyspace.incarnation, &keyspace.partitions))
             .collect();
-        self.heard.retain(|(keyspace, partition), heard| match lives.get(keyspace) {
-            Some(partitions) => partitions
-                .get(usize::from(partition.0))
-                .is_some_and(|present| present.epoch <= heard.epoch),
-            None => *keyspace >= map.next_incarnation,
+        self.heard.retain(|(keyspace, partition), epochs| {
+            let partitions = lives.get(keyspace);
+            let present = partitions.and_then(|all| all.get(usize::from(partition.0)));
+            epochs.retain(|heard| present.is_some_and(|present| present.epoch == heard.epoch));
+            !epochs.is_empty()
         });
     }
 }
@@ -142,16 +151,27 @@ mod tests {
     }
 
     #[test]
-    fn only_the_highest_epoch_says_something() {
+    fn each_epoch_says_something_of_itself() {
         let mut reports = Reports::default();
         reports.note(Report::Proven { node: NODE, place: place(5) });
         reports.note(Report::Proven { node: NodeId(4), place: place(4) });
         let heard = reports.at(place(5)).expect("it was told");
         assert!(heard.is_proven(NODE) && !heard.is_proven(NodeId(4)));
         reports.note(Report::Forgotten { node: NODE, place: place(6) });
-        assert_eq!(reports.at(place(5)), None);
         let heard = reports.at(place(6)).expect("it was told");
         assert!(heard.is_forgotten(NODE) && !heard.is_proven(NODE));
+        assert!(reports.at(place(5)).expect("it was told").is_proven(NODE));
+    }
+
+    #[test]
+    fn epochs_that_never_were_take_little_room_and_none_from_the_true_one() {
+        let mut reports = Reports::default();
+        for index in (100..200).chain((6..99).rev()) {
+            reports.note(Report::Lost { node: NODE, place: place(index) });
+        }
+        reports.note(Report::Proven { node: NODE, place: place(5) });
+        assert!(reports.at(place(5)).expect("it was told").is_proven(NODE));
+        assert_eq!(reports.heard.values().map(Vec::len).sum::<usize>(), EPOCHS);
     }
 
     #[test]

@@ -76,11 +76,12 @@ pub enum Command {
         partitions: Vec<Place>,
     },
     /// Notes that a node has forgotten what it held of partitions it does not own: all of it or
-    /// nothing.
+    /// nothing. It changes no epoch: who forgets is no owner, so nobody has to be fenced.
     Forgotten {
         /// Which node.
         node: NodeId,
-        /// The partitions, each at the epoch at which nothing was left of it.
+        /// The partitions, each at its present epoch. A node that has forgotten under an older one
+        /// says so again under every epoch it adopts, as long as it is still outgoing there.
         partitions: Vec<Place>,
     },
     /// Lets a partition go on with what some of its replicas still have, each in a new life,
@@ -118,12 +119,23 @@ pub enum Command {
         name: String,
     },
     /// Empties keyspaces, all of them or, if one does not exist, none.
+    ///
+    /// Each begins a new life under a new number; the owners of its partitions, and the lives of
+    /// their copies, stay. A node that adopts this begins an empty copy under the new number, in
+    /// the life that the map names for it, and forgets what was stored under the old one: it has
+    /// acknowledged nothing under the new number yet, so an empty copy lacks nothing that it ever
+    /// vouched for, and is not lost. It does so once, when the new number is new to it: a copy that
+    /// is gone after that is lost as any other. Changes of owners go on, to be proven anew.
     FlushKeyspaces {
         /// Their names.
         names: BTreeSet<String>,
     },
     /// Makes two databases trade what they hold: lives, engines, options and partitions change
     /// places, names and numbers stay. One of 1 to 15 that does not exist is created first.
+    ///
+    /// What is stored goes by the number of the life, which goes with it: a node that adopts this
+    /// moves and renews nothing, and answers under the new epochs, which fence those who still take
+    /// the one name for the other. Changes of owners go on, to be proven anew.
     SwapDatabases {
         /// The one.
         a: u16,

@@ -85,14 +85,29 @@ impl Intake {
     /// Begins the proof of `me`, a member of the intent's `next`.
     #[must_use]
     pub fn start(me: Member, intent: Arc<Owners>, out: &mut Vec<IntakeEffect>) -> Self {
+        let is_present = intent.replicas.contains(&me);
+        let stage = if is_present { Stage::Copying } else { Stage::Floors };
+        Self::begin(me, intent, stage, out)
+    }
+
+    /// Begins the proof of one slot more, where the floors of the present owners were taken over
+    /// under this intent already: floors are those of a partition.
+    #[must_use]
+    pub fn start_below_known_floors(
+        me: Member,
+        intent: Arc<Owners>,
+        out: &mut Vec<IntakeEffect>,
+    ) -> Self {
+        Self::begin(me, intent, Stage::Copying, out)
+    }
+
+    fn begin(me: Member, intent: Arc<Owners>, stage: Stage, out: &mut Vec<IntakeEffect>) -> Self {
         let sources = intent.replicas.iter().map(|member| Source {
             member: *member,
             floors: None,
             progress: if *member == me { Progress::Dominated } else { Progress::Page(None) },
         });
         let sources = sources.collect();
-        let is_present = intent.replicas.contains(&me);
-        let stage = if is_present { Stage::Copying } else { Stage::Floors };
         let mut intake = Self { me, intent, sources, round: 0, stage };
         intake.tend(out);
         intake
@@ -218,6 +233,10 @@ impl Intake {
                 && matches!(source.progress, Progress::Asked(_, round) if round == answer.round)
         });
         let Some(index) = found else { return };
+        if items.is_empty() && more {
+            // It says that there is more and does not get there: no proof of anything.
+            return;
+        }
         let then = items.last().filter(|_| more).map(|item| item.key.clone());
         if items.is_empty() {
             self.sources[index].progress = Progress::Dominated;

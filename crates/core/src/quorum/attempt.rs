@@ -38,6 +38,9 @@ pub enum Executed<A> {
     Conflict,
     /// Too few owners answered; nothing was written.
     NoQuorum(NoQuorum),
+    /// This node cannot carry it out now, since its copy takes nothing or its clock gives no
+    /// stamp; another owner may. No replica took anything.
+    Elsewhere,
     /// Something was written, and did not reach the level in time: it may have happened.
     Unknown {
         /// The version that was last tried.

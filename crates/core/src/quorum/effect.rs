@@ -11,9 +11,14 @@ use std::sync::Arc;
 pub enum Event {
     /// A replica answered. Answers may come twice, late, or never.
     Answered(Answer),
-    /// Nothing will come from this node any more: it could not be reached, or its connection
-    /// ended.
-    Failed(NodeId),
+    /// Nothing will come of what this node was asked in this round: it could not be reached, or
+    /// its connection ended. What is heard late, of a round that is over, means nothing.
+    Failed {
+        /// The node.
+        node: NodeId,
+        /// The round of the question.
+        round: u32,
+    },
     /// The map changed; these are the owners now.
     Remapped(Arc<Owners>),
     /// Waiting has lasted longer than usual.
@@ -34,11 +39,11 @@ pub enum Effect<O> {
         /// The question.
         ask: Ask,
     },
-    /// Fetch a map that is newer than this epoch, unless the node has one by now, then tell the
+    /// Fetch a map of at least this version, unless the node has one by now, then tell the
     /// machine.
     PullMap {
-        /// The epoch that a replica refused.
-        above: Epoch,
+        /// The epoch that the replica which refused holds.
+        at_least: Epoch,
     },
     /// Tell the client. At most once.
     Done(O),
@@ -47,6 +52,14 @@ pub enum Effect<O> {
         /// The node.
         to: NodeId,
     },
+}
+
+impl<O> Effect<O> {
+    /// Fetches the map of whoever said under the epoch `said` that `known` is over.
+    pub(super) fn pull_map(known: Epoch, said: Epoch) -> Self {
+        let next = Epoch { index: known.index.saturating_add(1), ..known };
+        Self::PullMap { at_least: said.max(next) }
+    }
 }
 
 /// The node's clock, as a machine sees it.

@@ -6,15 +6,16 @@
 //!
 //! Holds: what was decided once is not decided again over itself: where the newest record read
 //! is an earlier attempt of this request, that result is written anew at a new version. A
-//! version is attempted once. `Conflict` is answered only if no replica took any attempt.
+//! version is attempted once. `Conflict` and `Elsewhere` are answered only if no replica took any
+//! attempt. The own copy is among those that are read.
 //!
 //! Does not know: what is decided; how requests for one key are kept in order.
 
 use super::answers::Answers;
 use super::attempt::Attempts;
 use super::{
-    Ask, Base, Decide, Effect, Event, Executed, Item, Level, Member, NoQuorum, Origin, Owners,
-    Read, ReadOutcome, Refusal, Reply, Stamps,
+    Answer, Ask, Base, Decide, Effect, Event, Executed, Item, Level, Member, NoQuorum, Origin,
+    Owners, Read, ReadOutcome, Refusal, Reply, Stamps,
 };
 use crate::ids::NodeId;
 use crate::planted::{Bug, planted};
@@ -127,14 +128,13 @@ impl<D: Decide> Execute<D> {
         }
         match event {
             Event::Answered(answer) if answer.round == self.round => {
-                let now = self.owners.is_epoch(answer.epoch);
-                self.answered(answer.from, now, &answer.reply, out);
+                self.answered(&answer, out);
             }
-            Event::Answered(_) | Event::Slow => {}
-            Event::Failed(node) => {
+            Event::Failed { node, round } if round == self.round => {
                 self.answers.fail(node);
                 self.evaluate(out);
             }
+            Event::Answered(_) | Event::Failed { .. } | Event::Slow => {}
             Event::Remapped(owners) => self.remapped(owners, out),
             Event::Deadline => self.end(out),
         }
@@ -183,7 +183,7 @@ impl<D: Decide> Execute<D> {
                     self.round = self.round.max(round);
                     out.push(Effect::Send { to, round, ask });
                 }
-                Effect::PullMap { above } => out.push(Effect::PullMap { above }),
+                Effect::PullMap { at_least } => out.push(Effect::PullMap { at_least }),
                 Effect::Hint { to } => out.push(Effect::Hint { to }),
                 Effect::Done(done) => outcome = Some(done),
             }
@@ -222,7 +222,13 @@ impl<D: Decide> Execute<D> {
             return self.answer(Executed::Done { answer: decided.0, version: None }, out);
         };
         // Where there is nothing to follow, the clock says when it is.
-        let stamp = (base == Base::Nothing).then(|| clock.stamp().ok()).flatten();
+        let stamp = match (base == Base::Nothing).then(|| clock.stamp()).transpose() {
+            Ok(stamp) => stamp,
+            Err(_) => {
+                probe("execute: the clock gave no stamp");
+                return self.answer(self.unfinished(Executed::Elsewhere), out);
+            }
+        };
         self.attempts.add(base, found.floor, stamp, body, expires_at, answer);
         self.begin_round();
         self.state = State::Own(base);
@@ -240,11 +246,12 @@ impl<D: Decide> Execute<D> {
         out.push(Effect::Send { to, round: self.round, ask });
     }
 
-    fn answered(&mut self, from: Member, now: bool, reply: &Reply, out: &mut Effects<D::Answer>) {
+    fn answered(&mut self, answer: &Answer, out: &mut Effects<D::Answer>) {
         if matches!(self.state, State::Mapless | State::Over) {
             return;
         }
-        match reply {
+        let from = answer.from;
+        match &answer.reply {
             Reply::Refused(Refusal::Stale) => {
                 // The replica may have stored it and been fenced before that was durable.
                 self.taken = true;
@@ -253,13 +260,18 @@ impl<D: Decide> Execute<D> {
                     return self.evaluate(out);
                 }
                 self.state = State::Mapless;
-                out.push(Effect::PullMap { above: self.owners.epoch });
+                out.push(Effect::pull_map(self.owners.epoch, answer.epoch));
                 return;
             }
             Reply::Accepted => {
                 self.taken = true;
-                let said = if now { Said::Accepted } else { Said::Refused };
-                self.answers.insert(from, said);
+                let now = self.owners.is_epoch(answer.epoch);
+                self.answers.insert(from, if now { Said::Accepted } else { Said::Refused });
+            }
+            // A copy that takes nothing makes this node the wrong one to carry it out.
+            Reply::Refused(_) if from.node == self.me && matches!(self.state, State::Own(_)) => {
+                probe("execute: the own copy takes nothing");
+                return self.answer(self.unfinished(Executed::Elsewhere), out);
             }
             Reply::Newer(_) | Reply::BelowFloor(_) | Reply::Conflict { .. } | Reply::Refused(_) => {
                 self.answers.insert(from, Said::Refused);
@@ -345,8 +357,9 @@ impl<D: Decide> Execute<D> {
 
     /// `outcome`, unless some replica took something.
     fn unfinished(&self, outcome: Executed<D::Answer>) -> Executed<D::Answer> {
+        let untaken = matches!(outcome, Executed::Conflict | Executed::Elsewhere);
         match self.attempts.last() {
-            Some(attempt) if self.taken || !matches!(outcome, Executed::Conflict) => {
+            Some(attempt) if self.taken || !untaken => {
                 Executed::Unknown { version: attempt.record.version }
             }
             _ => outcome,

@@ -44,7 +44,7 @@ pub enum Forwarded {
         /// The version that was last tried.
         version: Version,
     },
-    /// The node asked does not carry out changes of this key by the map that it knows: look at
-    /// the map again. Nothing was done.
+    /// The node asked does not carry out changes of this key, by the map that it knows or the state
+    /// that it is in: ask the next owner, or look at the map again. Nothing was done.
     Elsewhere,
 }

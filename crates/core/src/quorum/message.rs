@@ -3,7 +3,7 @@
 use super::Member;
 use crate::clock::Stamp;
 use crate::ids::{Epoch, Incarnation, NodeId};
-use crate::record::{OwnedRecord, Rank};
+use crate::record::{OwnedBody, OwnedRecord, Rank};
 use crate::repair::{Digest, HashRange};
 use crate::replica::Floor;
 use crate::slot::Slot;
@@ -97,6 +97,50 @@ pub enum Ask {
         /// Keys and ranks.
         proven: Arc<[(Bytes, Rank)]>,
     },
+}
+
+impl Ask {
+    /// Whether it changes nothing, and says what is stored, or when it is.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Self::Read { .. }
+                | Self::Page { .. }
+                | Self::Digest { .. }
+                | Self::Floors
+                | Self::Clock
+        )
+    }
+
+    /// Whether it may raise the replica's floor or its purge mark.
+    #[must_use]
+    pub const fn may_raise_floors(&self) -> bool {
+        matches!(self, Self::RaiseFloor { .. } | Self::Purge { .. })
+    }
+
+    /// How many bytes its keys and values take, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        /// What a key and a record take beside their bytes.
+        const EACH: usize = 64;
+        let item = |item: &Item| {
+            let value = match &item.record.body {
+                OwnedBody::Live { bytes, .. } => bytes.len(),
+                OwnedBody::Tombstone => 0,
+            };
+            EACH + item.key.len() + value
+        };
+        EACH + match self {
+            Self::Take { items, .. } => items.iter().map(item).sum(),
+            Self::Read { key, .. } => key.len(),
+            Self::Page { after, .. } => after.as_ref().map_or(0, Bytes::len),
+            Self::Prove { dead: pairs, .. } | Self::Purge { proven: pairs, .. } => {
+                pairs.iter().map(|(key, _)| EACH + key.len()).sum()
+            }
+            Self::Clock | Self::Floors | Self::Digest { .. } | Self::RaiseFloor { .. } => 0,
+        }
+    }
 }
 
 /// Where a record that a replica is to take comes from.

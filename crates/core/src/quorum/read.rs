@@ -38,6 +38,8 @@ pub struct Read {
     round: u32,
     restarts: u8,
     seen: Answers<Seen>,
+    /// Who was asked for the newest record itself and has not sent it yet.
+    fetching: Vec<NodeId>,
     state: State,
 }
 
@@ -55,10 +57,13 @@ struct Seen {
 enum State {
     /// Answers are awaited.
     Asking,
-    /// The newest record itself is awaited, from the owner that told its rank.
-    Fetching(NodeId),
+    /// The newest record itself is awaited, from an owner that told its rank.
+    Fetching,
     /// The newest record is being brought to a quorum.
     Repairing(OwnedRecord, Floor),
+    /// The floors of these, from which the newest record was read, are being raised to that of an
+    /// owner which did not take it; then the read begins again.
+    Lifting(Vec<NodeId>),
     /// Clocks are being brought past the record's expiry.
     Raising(OwnedRecord),
     /// A newer map is awaited.
@@ -70,7 +75,8 @@ enum State {
 type Effects = Vec<Effect<ReadOutcome>>;
 
 impl Read {
-    /// Begins to read `key`. `prefer` orders owners that are otherwise alike: smaller first.
+    /// Begins to read `key`. `prefer` orders owners that are otherwise alike: smaller first. Whom it
+    /// gives zero is asked before those that count in both sets too.
     ///
     /// # Errors
     /// [`ReadOutcome::NoQuorum`] if too few owners are `reachable`.
@@ -106,10 +112,14 @@ impl Read {
                 && owners.next.iter().any(|member| member.node == node)
         };
         // Stable: among equals the map's order of preference stays.
-        order.sort_by_key(|node| (!reachable(*node), !both(*node), prefer(*node)));
-        let (seen, state) = (Answers::new(), State::Asking);
+        order.sort_by_key(|node| {
+            let last = prefer(*node);
+            (!reachable(*node), last != 0, !both(*node), last)
+        });
+        let (seen, fetching, state) = (Answers::new(), Vec::new(), State::Asking);
+        let (asked, restarts) = (0, 0);
         let mut read =
-            Self { key, level, owners, order, asked: 0, round, restarts: 0, seen, state };
+            Self { key, level, owners, order, asked, round, restarts, seen, fetching, state };
         read.ask(out);
         Ok(read)
     }
@@ -121,15 +131,13 @@ impl Read {
         }
         match event {
             Event::Answered(answer) => self.answered(answer, out),
-            Event::Failed(node) => {
+            Event::Failed { node, round } if round == self.round => {
                 self.lost(node, out);
                 self.evaluate(out);
             }
+            Event::Failed { .. } => {}
             Event::Remapped(owners) => self.remapped(owners, out),
-            Event::Slow => {
-                probe("read: hedged");
-                self.ask_another(out);
-            }
+            Event::Slow => self.hedge(out),
             Event::Deadline => self.give_up(out),
         }
     }
@@ -150,6 +158,7 @@ impl Read {
     fn ask(&mut self, out: &mut Effects) {
         self.round += 1;
         self.seen.clear();
+        self.fetching.clear();
         self.asked = 0;
         self.state = State::Asking;
         while self.asked < self.order.len() {
@@ -167,10 +176,11 @@ impl Read {
         let whole = self.asked == 0 || (self.seen.given() > 0 && !has_record);
         let ask = match &self.state {
             State::Asking => Ask::Read { key: self.key.clone(), whole },
+            State::Fetching => Ask::Read { key: self.key.clone(), whole: true },
             State::Repairing(record, floor) => self.repair(record.clone(), *floor),
             State::Raising(_) => Ask::Clock,
             // Nobody else can help now; whoever was not asked can be asked later.
-            State::Fetching(_) | State::Mapless | State::Over => return,
+            State::Lifting(_) | State::Mapless | State::Over => return,
         };
         self.asked += 1;
         out.push(Effect::Send { to, round: self.round, ask });
@@ -179,6 +189,26 @@ impl Read {
     fn repair(&self, record: OwnedRecord, floor: Floor) -> Ask {
         let items = Arc::from([Item { key: self.key.clone(), record }]);
         Ask::Take { items, origin: Origin::Kept { floor } }
+    }
+
+    /// Waiting has lasted long: one more owner is asked, or another one.
+    fn hedge(&mut self, out: &mut Effects) {
+        match self.state {
+            State::Fetching => {
+                if self.fetch_from_another(out) {
+                    probe("read: fetched the newest record from another");
+                } else {
+                    self.ask_another(out);
+                }
+            }
+            State::Lifting(_) => self.restart(out),
+            _ => {
+                if self.asked < self.order.len() {
+                    probe("read: hedged");
+                }
+                self.ask_another(out);
+            }
+        }
     }
 
     /// Begins again: what was seen is void.
@@ -215,15 +245,22 @@ impl Read {
         match answer.reply {
             Reply::Refused(Refusal::Stale) => {
                 self.state = State::Mapless;
-                out.push(Effect::PullMap { above: self.owners.epoch });
+                out.push(Effect::pull_map(self.owners.epoch, answer.epoch));
                 return;
             }
             _ if !self.owners.is_epoch(answer.epoch) => return,
             Reply::Refused(_) => self.lost(node, out),
             Reply::Found { rank, record, floor } => {
-                let fetched = self.state == State::Fetching(node);
-                if !matches!(self.state, State::Asking) && !fetched {
+                if !matches!(self.state, State::Asking | State::Fetching) {
                     return;
+                }
+                let known = self.seen.of(answer.from);
+                if known.is_some_and(|known| known.rank == rank && record.is_none()) {
+                    // Said before, when the record itself was not wanted yet.
+                    return;
+                }
+                if record.is_some() || rank.is_none() {
+                    self.fetching.retain(|asked| *asked != node);
                 }
                 let seen = Seen { rank, record, floor, clock: answer.clock, repaired: false };
                 self.seen.insert(answer.from, seen);
@@ -233,15 +270,11 @@ impl Read {
             Reply::Accepted | Reply::Newer(_) | Reply::Clock if !self.is_past_asking() => return,
             Reply::Accepted | Reply::Newer(_) => self.note(answer.from, answer.clock, true),
             Reply::Clock => self.note(answer.from, answer.clock, false),
-            Reply::BelowFloor(_) => {
-                probe("read: a floor rose under a repair");
-                return self.restart(out);
+            Reply::BelowFloor(floor) => return self.lift(floor, out),
+            Reply::Floors { .. } => return self.lifted(node, out),
+            Reply::Conflict { .. } | Reply::Page { .. } | Reply::Digest(_) | Reply::Proven(_) => {
+                return;
             }
-            Reply::Conflict { .. }
-            | Reply::Page { .. }
-            | Reply::Floors { .. }
-            | Reply::Digest(_)
-            | Reply::Proven(_) => return,
         }
         self.evaluate(out);
     }
@@ -250,9 +283,42 @@ impl Read {
         matches!(self.state, State::Repairing(..) | State::Raising(_))
     }
 
+    /// A repair lay below the floor of an owner, since the record was read under a lower one: it is
+    /// read again, once those that it was read from have raised theirs. Purge rounds raise floors
+    /// everywhere, but one may have been broken off half-way.
+    fn lift(&mut self, to: Floor, out: &mut Effects) {
+        if !self.is_past_asking() {
+            return;
+        }
+        probe("read: a floor rose under a repair");
+        let newest = self.seen.iter().filter_map(|(_, seen)| seen.rank).max();
+        let lower: Vec<NodeId> =
+            self.nodes_that(|seen| seen.rank == newest && seen.floor < to).collect();
+        if lower.is_empty() || self.restarts >= MAX_RESTARTS {
+            return self.restart(out);
+        }
+        for to_raise in &lower {
+            let ask = Ask::RaiseFloor { to };
+            out.push(Effect::Send { to: *to_raise, round: self.round, ask });
+        }
+        self.state = State::Lifting(lower);
+    }
+
+    /// The floor of `node` is raised, or will not be.
+    fn lifted(&mut self, node: NodeId, out: &mut Effects) {
+        let State::Lifting(lower) = &mut self.state else { return };
+        lower.retain(|other| *other != node);
+        if lower.is_empty() {
+            self.restart(out);
+        }
+    }
+
     /// Nothing more will come from `node`: what it has done stays done, what it was asked to do
     /// is asked of another.
     fn lost(&mut self, node: NodeId, out: &mut Effects) {
+        if matches!(self.state, State::Lifting(_)) {
+            return self.lifted(node, out);
+        }
         let is_done = self.seen.of_node(node).is_some_and(|seen| match &self.state {
             State::Repairing(record, _) => {
                 seen.repaired || seen.rank == Some(record.borrow().rank())
@@ -260,10 +326,13 @@ impl Read {
             State::Raising(record) => {
                 record.expires_at.is_some_and(|at| seen.clock.wall_ms() >= at)
             }
-            State::Asking | State::Fetching(_) | State::Mapless | State::Over => true,
+            State::Asking | State::Fetching | State::Lifting(_) | State::Mapless | State::Over => {
+                true
+            }
         });
-        if self.state == State::Fetching(node) {
+        if self.state == State::Fetching && self.fetching.contains(&node) {
             probe("read: the holder of the newest record failed");
+            self.fetching.retain(|asked| *asked != node);
             self.seen.lose(node);
             self.state = State::Asking;
             return self.ask_another(out);
@@ -290,7 +359,7 @@ impl Read {
             State::Asking => self.look(out),
             State::Repairing(record, _) => self.look_at_repairs(record, out),
             State::Raising(record) => self.judge(record, out),
-            State::Fetching(_) | State::Mapless | State::Over => {}
+            State::Fetching | State::Lifting(_) | State::Mapless | State::Over => {}
         }
     }
 
@@ -304,7 +373,7 @@ impl Read {
         let held =
             self.seen.iter().find(|(_, seen)| seen.rank == Some(newest) && seen.record.is_some());
         let Some((_, Seen { record: Some(record), floor, .. })) = held else {
-            return self.fetch(newest, out);
+            return self.fetch(out);
         };
         let (record, floor) = (record.clone(), *floor);
         let has =
@@ -329,13 +398,30 @@ impl Read {
         self.owners.nodes().filter(move |node| self.seen.of_node(*node).is_some_and(&is))
     }
 
-    fn fetch(&mut self, newest: Rank, out: &mut Effects) {
-        let holder = self.seen.iter().find(|(_, seen)| seen.rank == Some(newest));
-        let (holder, _) = holder.expect("the newest rank was told by someone");
-        probe("read: fetched the newest record from the one that told its rank");
-        self.state = State::Fetching(holder.node);
+    /// The owners that told the newest rank, the first to tell it first.
+    fn holders(&self) -> impl Iterator<Item = NodeId> {
+        let newest = self.seen.iter().filter_map(|(_, seen)| seen.rank).max();
+        let holders = self.seen.iter().filter(move |(_, seen)| seen.rank == newest);
+        holders.map(|(member, _)| member.node)
+    }
+
+    fn fetch(&mut self, out: &mut Effects) {
+        self.state = State::Fetching;
+        if !self.holders().any(|holder| self.fetching.contains(&holder)) {
+            probe("read: fetched the newest record from the one that told its rank");
+            self.fetch_from_another(out);
+        }
+    }
+
+    /// Asks an owner for the record itself that told the newest rank and was not asked for it yet;
+    /// whether there is one.
+    fn fetch_from_another(&mut self, out: &mut Effects) -> bool {
+        let fresh = self.holders().find(|holder| !self.fetching.contains(holder));
+        let Some(to) = fresh else { return false };
+        self.fetching.push(to);
         let ask = Ask::Read { key: self.key.clone(), whole: true };
-        out.push(Effect::Send { to: holder.node, round: self.round, ask });
+        out.push(Effect::Send { to, round: self.round, ask });
+        true
     }
 
     fn look_at_repairs(&mut self, record: OwnedRecord, out: &mut Effects) {

@@ -118,12 +118,12 @@ impl Write {
     pub fn on(&mut self, event: Event, clock: &mut dyn Stamps, out: &mut Effects) {
         match event {
             Event::Answered(answer) => self.answered(&answer, clock, out),
-            Event::Failed(node) => {
+            Event::Failed { node, round } if round == self.round => {
                 self.answers.fail(node);
                 self.evaluate(clock, out);
             }
             Event::Remapped(owners) => self.remapped(owners, out),
-            Event::Slow => {}
+            Event::Failed { .. } | Event::Slow => {}
             Event::Deadline => self.end(out),
         }
     }
@@ -175,7 +175,7 @@ impl Write {
         let said = match &answer.reply {
             Reply::Refused(Refusal::Stale) if self.state == State::Asking => {
                 self.state = State::Mapless;
-                out.push(Effect::PullMap { above: self.owners.epoch });
+                out.push(Effect::pull_map(self.owners.epoch, answer.epoch));
                 return;
             }
             Reply::Accepted => Said::Accepted,

@@ -5,18 +5,22 @@
 //! owner any more, once every present and incoming owner has it. A record below the target's
 //! floor has nothing to add and goes too.
 //!
-//! Does not know: when to deliver, how fast, and how hints are kept through a restart.
+//! Does not know: when to deliver, how fast, how many bytes a node has room for, and how hints are
+//! kept through a restart.
 
 use crate::clock::Stamp;
 use crate::ids::NodeId;
 use crate::planted::{Bug, planted};
 use crate::probe::probe;
 use crate::quorum::{Ask, Item, Member, Origin, Owners, Reply};
-use crate::record::{OwnedRecord, Rank};
+use crate::record::{OwnedBody, OwnedRecord, Rank};
 use crate::replica::Floor;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// What a hint takes beside its key and its value, in bytes: about what the maps around it need.
+const OVERHEAD_BYTES: usize = 192;
 
 /// The hints of one partition in one life of its keyspace, a bounded number of them: beyond it
 /// comparison alone must even out what was not taken in time.
@@ -24,6 +28,7 @@ use std::sync::Arc;
 pub struct Hints {
     kept: BTreeMap<(NodeId, Bytes), Hint>,
     most: usize,
+    bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -48,11 +53,34 @@ pub struct Delivery {
     pub ask: Ask,
 }
 
+impl Delivery {
+    /// About how many bytes the message carries.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.ask {
+            Ask::Take { items, .. } => items.iter().map(Hints::cost).sum(),
+            _ => 0,
+        }
+    }
+}
+
 impl Hints {
     /// No hints yet, and never more than `most`.
     #[must_use]
     pub const fn bounded(most: usize) -> Self {
-        Self { kept: BTreeMap::new(), most }
+        Self { kept: BTreeMap::new(), most, bytes: 0 }
+    }
+
+    /// About how much memory a hint of `item` takes, in bytes.
+    #[must_use]
+    pub fn cost(item: &Item) -> usize {
+        cost(&item.key, &item.record)
+    }
+
+    /// About how much memory the hints take, in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many are kept.
@@ -79,8 +107,27 @@ impl Hints {
             probe("hint: no room");
             return false;
         }
-        self.kept.insert(place, Hint { record: item.record.clone(), taken: BTreeSet::new() });
+        let hint = Hint { record: item.record.clone(), taken: BTreeSet::new() };
+        self.bytes += Self::cost(item);
+        if let Some(older) = self.kept.insert(place, hint) {
+            self.bytes -= cost(&item.key, &older.record);
+        }
         true
+    }
+
+    /// The nodes that hints are kept for.
+    pub fn targets(&self) -> impl Iterator<Item = NodeId> {
+        let mut next = Some(NodeId(0));
+        std::iter::from_fn(move || {
+            let ((target, _), _) = self.kept.range((next?, Bytes::new())..).next()?;
+            next = target.0.checked_add(1).map(NodeId);
+            Some(*target)
+        })
+    }
+
+    /// What is kept, and for whom.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Bytes, &OwnedRecord)> {
+        self.kept.iter().map(|((target, key), hint)| (*target, key, &hint.record))
     }
 
     /// The messages that are to be sent now, at most `limit`, to nodes that are `reachable`.
@@ -91,16 +138,42 @@ impl Hints {
         limit: usize,
     ) -> Vec<Delivery> {
         let mut out = Vec::new();
-        for ((target, key), hint) in &self.kept {
-            for to in hint.receivers(*target, owners) {
+        for target in self.targets() {
+            let left = limit - out.len();
+            out.extend(self.deliveries_for(target, None, owners, |to, _| reachable(to), left));
+        }
+        out
+    }
+
+    /// The messages that are to be sent now of the hints for `target`, at most `limit`: in the
+    /// order of keys from the one after `after` on, then from the first key on. Those are left out
+    /// that `may` says no to, given who is to be sent what; it is asked once about each.
+    pub fn deliveries_for(
+        &self,
+        target: NodeId,
+        after: Option<&Bytes>,
+        owners: &Owners,
+        mut may: impl FnMut(NodeId, &Bytes) -> bool,
+        limit: usize,
+    ) -> Vec<Delivery> {
+        let all = || {
+            let from = self.kept.range((target, Bytes::new())..);
+            from.take_while(move |((of, _), _)| *of == target)
+        };
+        let is_later = |key: &Bytes| after.is_none_or(|after| key > after);
+        let later = all().filter(|((_, key), _)| is_later(key));
+        let earlier = all().take_while(|((_, key), _)| !is_later(key));
+        let mut out = Vec::new();
+        for ((_, key), hint) in later.chain(earlier) {
+            for to in hint.receivers(target, owners) {
                 if out.len() >= limit {
                     return out;
                 }
-                if reachable(to) {
-                    if to != *target {
+                if may(to, key) {
+                    if to != target {
                         probe("hint: followed its partition to new owners");
                     }
-                    out.push(hint.delivery(*target, to, key));
+                    out.push(hint.delivery(target, to, key));
                 }
             }
         }
@@ -125,19 +198,31 @@ impl Hints {
                 hint.taken.insert(from);
             }
             Reply::BelowFloor(_) => probe("hint: dropped below a floor"),
-            _ if planted(Bug::HintDroppedOnRefusal) => {
-                self.kept.remove(&place);
-                return true;
-            }
+            _ if planted(Bug::HintDroppedOnRefusal) => return self.drop_hint(&place),
             _ => return false,
         }
         let below = matches!(reply, Reply::BelowFloor(_));
         if below || hint.receivers(delivery.target, owners).next().is_none() {
-            self.kept.remove(&place);
-            return true;
+            return self.drop_hint(&place);
         }
         false
     }
+
+    /// Drops what is kept there; it is gone.
+    fn drop_hint(&mut self, place: &(NodeId, Bytes)) -> bool {
+        if let Some(hint) = self.kept.remove(place) {
+            self.bytes -= cost(&place.1, &hint.record);
+        }
+        true
+    }
+}
+
+fn cost(key: &Bytes, record: &OwnedRecord) -> usize {
+    let value = match &record.body {
+        OwnedBody::Live { bytes, .. } => bytes.len(),
+        OwnedBody::Tombstone => 0,
+    };
+    OVERHEAD_BYTES + key.len() + value
 }
 
 impl Hint {

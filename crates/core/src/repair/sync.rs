@@ -5,7 +5,8 @@
 //! what it has itself newer is sent. Both go through `merge`.
 //!
 //! Holds: a record is moved only if the two ranks differ and the newer one is older than the
-//! grace: what is younger is still on its way by itself.
+//! grace: what is younger is still on its way by itself. Where keys are evicted, an absent key is
+//! never filled with a live record: it may be absent because it was evicted.
 //!
 //! Does not know: how often, with whom, and how fast.
 
@@ -58,6 +59,8 @@ pub struct Sync {
     peer: NodeId,
     /// Records written after this are left alone.
     settled_ms: Millis,
+    /// Whether a live record may be put where there is none.
+    fills: bool,
     round: u32,
     /// What is asked, by round.
     asked: BTreeMap<u32, Asked>,
@@ -96,6 +99,7 @@ impl Sync {
             me,
             peer,
             settled_ms,
+            fills: true,
             round: 0,
             asked: BTreeMap::new(),
             ranges: BTreeMap::new(),
@@ -104,6 +108,13 @@ impl Sync {
         };
         sync.compare(HashRange::ALL, out);
         sync
+    }
+
+    /// The same where keys are evicted.
+    #[must_use]
+    pub const fn among_evicting(mut self) -> Self {
+        self.fills = false;
+        self
     }
 
     /// Whether nothing is left to do.
@@ -208,6 +219,9 @@ impl Sync {
             }
             let newer = own.max(other).expect("one of two that differ is there");
             if newer.written.wall_ms > self.settled_ms {
+                continue;
+            }
+            if !self.fills && !newer.tombstone && (own.is_none() || other.is_none()) {
                 continue;
             }
             let from = if own > other { self.me } else { self.peer };

@@ -33,11 +33,11 @@ impl Replica {
                 looked_at += 1;
                 last = Some(Bytes::copy_from_slice(key));
                 if !range.contains(secret, key) {
-                    return;
+                    return true;
                 }
                 let rank = record.rank();
                 if rank.tombstone && planted(Bug::TombstonesNotDigested) {
-                    return;
+                    return true;
                 }
                 count += 1;
                 if may_divide {
@@ -46,6 +46,7 @@ impl Replica {
                 if count <= LISTED || !may_divide {
                     keys.push((Bytes::copy_from_slice(key), rank));
                 }
+                true
             };
             let durable = shelf.page(slot, after.as_deref(), PAGE, &mut note)?;
             ticket = ticket.max(durable);

@@ -6,10 +6,14 @@ use crate::ids::Epoch;
 use crate::planted::{Bug, planted};
 use crate::probe::probe;
 use crate::quorum::{Ask, Envelope, Item, Origin, Refusal, Reply};
-use crate::record::{OwnedRecord, Record};
+use crate::record::{Body, OwnedRecord, Record};
 use crate::slot::Slot;
 use crate::version::Version;
 use bytes::Bytes;
+
+/// How many bytes of keys and values a page holds, give or take its last record: one message, of
+/// which a few may be under way to each of many copies.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// What came of a question so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,11 +144,17 @@ impl Replica {
         let mut items = Vec::new();
         let limit = usize::from(limit.max(1));
         let after = after.map(|key| &key[..]);
+        let mut bytes = 0;
         let ticket = shelf.page(slot, after, limit, |key, record| {
+            bytes += key.len();
+            if let Body::Live { bytes: value, .. } = record.body {
+                bytes += value.len();
+            }
             let key = Bytes::copy_from_slice(key);
             items.push(Item { key, record: OwnedRecord::from(*record) });
+            bytes < PAGE_BYTES
         })?;
-        let more = items.len() == limit;
+        let more = items.len() == limit || bytes >= PAGE_BYTES;
         Ok((Reply::Page { items: items.into(), floor: self.floor, more }, ticket))
     }
 

@@ -28,7 +28,7 @@ pub trait Shelf {
     ) -> Result<(R, Self::Ticket), Self::Error>;
 
     /// Calls `f` with at most `limit` records of the slot whose keys come after `after`, in order
-    /// of keys, and says when they are durable.
+    /// of keys, for as long as it wants more, and says when they are durable.
     ///
     /// # Errors
     /// The store's own.
@@ -37,7 +37,7 @@ pub trait Shelf {
         slot: Slot,
         after: Option<&[u8]>,
         limit: usize,
-        f: impl FnMut(&[u8], &Record<'_>),
+        f: impl FnMut(&[u8], &Record<'_>) -> bool,
     ) -> Result<Self::Ticket, Self::Error>;
 
     /// Stores these records over whatever is there, and says when they are durable.

@@ -58,13 +58,15 @@ impl Shelf for Store {
         _: Slot,
         after: Option<&[u8]>,
         limit: usize,
-        mut f: impl FnMut(&[u8], &Record<'_>),
+        mut f: impl FnMut(&[u8], &Record<'_>) -> bool,
     ) -> Result<u64, Infallible> {
         let mut ticket = 0;
         let rest = self.kept.iter().filter(|(key, _)| after.is_none_or(|after| &key[..] > after));
         for (key, (record, at)) in rest.take(limit) {
             ticket = ticket.max(*at);
-            f(key, &record.borrow());
+            if !f(key, &record.borrow()) {
+                break;
+            }
         }
         Ok(ticket)
     }
@@ -444,6 +446,27 @@ fn pages_come_in_order_and_say_whether_there_is_more() {
     assert_eq!(next(None), (page(&[("a", &a), ("b", &b)], true), 3));
     assert_eq!(next(Some(b"b")), (page(&[("c", &c)], false), 1));
     assert_eq!(next(Some(b"c")), (page(&[], false), 0));
+}
+
+#[test]
+fn a_page_ends_early_where_its_records_are_large_and_never_before_the_first() {
+    let large = "x".repeat(700 << 10).leak();
+    let (a, b, c) = (live(1, large), live(2, large), live(3, large));
+    let mut store = Store::with(&[("a", &a), ("b", &b), ("c", &c)]);
+    let mut replica = replica();
+    let mut next = |after: Option<&'static [u8]>| {
+        let after = after.map(Bytes::from_static);
+        match ask(&mut replica, &mut store, Ask::Page { after, limit: 64 }).0 {
+            Reply::Page { items, more, .. } => (items.len(), more),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(next(None), (2, true));
+    assert_eq!(next(Some(b"b")), (1, false));
+    let larger = live(4, "x".repeat(2 << 20).leak());
+    let mut store = Store::with(&[("a", &larger), ("b", &larger)]);
+    let first = ask(&mut replica, &mut store, Ask::Page { after: None, limit: 64 }).0;
+    assert!(matches!(first, Reply::Page { items, more: true, .. } if items.len() == 1));
 }
 
 #[test]

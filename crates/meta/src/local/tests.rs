@@ -118,3 +118,33 @@ fn a_missing_map_where_one_ought_to_be_is_refused() {
     let opened = LocalStore::open(directory.path(), || None);
     assert!(opened.expect_err("it is refused").to_string().contains("missing"));
 }
+
+#[test]
+fn a_directory_of_a_node_of_a_cluster_is_refused_though_a_map_is_there() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    drop(LocalStore::open(directory.path(), founding).expect("a new store"));
+    // As after a crash between the two renamings.
+    fs::write(directory.path().join(RAFT), b"whatever it says").expect("a file can be written");
+    let opened = LocalStore::open(directory.path(), || panic!("nothing is founded here"));
+    let error = opened.expect_err("it is another's").to_string();
+    assert!(error.contains("belongs to a node of a cluster"), "{error}");
+}
+
+#[test]
+fn a_retired_store_is_read_and_not_changed_and_goes_on_only_where_nothing_came_of_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = LocalStore::open(directory.path(), founding).expect("a new store");
+    store.retire().expect("nothing is in doubt");
+    let before = store.current();
+    let error = store.propose(&create("books")).expect_err("it is retired");
+    assert!(matches!(error, MetaError::Peer { .. }), "{error}");
+    assert!(error.to_string().contains("kept elsewhere now"), "{error}");
+    assert!(store.in_doubt().is_none());
+    store.resume().expect("nobody took it over");
+    let map = store.propose(&create("books")).expect("it goes on");
+    assert_ne!(map, before);
+    store.retire().expect("nothing is in doubt");
+    fs::write(directory.path().join(RAFT), b"whatever it says").expect("a file can be written");
+    store.resume().expect_err("it was taken over");
+    store.propose(&create("more")).expect_err("it stays retired");
+}

@@ -180,12 +180,19 @@ impl RaftFile {
     }
 }
 
-/// A change under way; it is all there or not at all.
+/// A change under way; it is all there or not at all. Nobody else changes anything meanwhile.
 pub(super) struct Change<'a> {
     transaction: &'a WriteTransaction,
 }
 
 impl Change<'_> {
+    /// Reads one fact, as nobody can change it before this change is made.
+    pub(super) fn get<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        let table = self.transaction.open_table(FACTS).map_err(|error| other(&error.into()))?;
+        let value = table.get(name).map_err(|error| other(&error.into()))?;
+        value.map(|sealed| unseal(sealed.value(), name)).transpose()
+    }
+
     /// Writes one fact.
     pub(super) fn put<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
         let mut table = self.transaction.open_table(FACTS).map_err(|error| other(&error.into()))?;

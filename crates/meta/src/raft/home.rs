@@ -35,7 +35,7 @@ use std::path::Path;
 
 const SINGLE: &str = "map";
 const RETIRED: &str = "map.single";
-pub(super) const RAFT: &str = "map.raft";
+pub(crate) const RAFT: &str = "map.raft";
 const NEXT: &str = "map.raft.next";
 
 /// Whether the node runs Raft.
@@ -85,7 +85,7 @@ pub(super) fn open(directory: &Path, before: Before<'_>) -> Result<RaftFile, Met
 pub(super) fn admit(directory: &Path, node: NodeId, map: &ClusterMap) -> Result<(), MetaError> {
     let path = directory.join(RAFT);
     let failed = |error: io::Error| trouble(&path, &error);
-    for taken in [&path, &directory.join(SINGLE)] {
+    for taken in [&path, &directory.join(SINGLE), &directory.join(RETIRED)] {
         if taken.try_exists().map_err(failed)? {
             let what = "the directory belongs to a cluster already";
             return Err(MetaError::File {
@@ -103,9 +103,10 @@ pub(super) fn admit(directory: &Path, node: NodeId, map: &ClusterMap) -> Result<
     write_and_place(directory, &|_| Ok(()), fill).map_err(failed)
 }
 
-/// Whether `directory` holds such a file, or a single node's that can become one.
-pub(super) fn is_home(directory: &Path) -> bool {
-    directory.join(RAFT).exists() || directory.join(SINGLE).exists()
+/// Whether a node of a cluster wrote `directory`.
+pub(super) fn is_home(directory: &Path) -> Result<bool, MetaError> {
+    let path = directory.join(RAFT);
+    path.try_exists().map_err(|error| trouble(&path, &error))
 }
 
 /// The map of the single node that wrote `directory`.

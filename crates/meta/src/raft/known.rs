@@ -6,6 +6,7 @@
 //!
 //! Does not know: how maps arrive.
 
+use super::parts::Part;
 use super::status::Leadership;
 use super::wire::{Members, News, Told};
 use parking_lot::Mutex;
@@ -30,6 +31,11 @@ const KEPT_REFUSALS: usize = 1_024;
 pub(super) struct Known {
     maps: watch::Sender<Arc<ClusterMap>>,
     leadership: watch::Sender<Leadership>,
+    voters: watch::Sender<BTreeSet<NodeId>>,
+    /// How many bytes of a map one answer carries.
+    part_bytes: usize,
+    /// The newest map that was asked for in parts. Held while a map is turned into bytes.
+    whole: Mutex<Option<(MapVersion, Arc<Vec<u8>>)>>,
     /// Held for a few pushes and copies only.
     inner: Mutex<Inner>,
 }
@@ -45,11 +51,15 @@ struct Inner {
 }
 
 impl Known {
-    pub(super) fn new(map: Arc<ClusterMap>, members: Members) -> Self {
+    pub(super) fn new(map: Arc<ClusterMap>, members: Members, part_bytes: usize) -> Self {
+        let voters = watch::Sender::new(members.voters());
         let inner = Inner { members, ..Inner::default() };
         Self {
             maps: watch::Sender::new(map),
             leadership: watch::Sender::new(Leadership::default()),
+            voters,
+            part_bytes,
+            whole: Mutex::new(None),
             inner: Mutex::new(inner),
         }
     }
@@ -99,8 +109,18 @@ impl Known {
             || (inner.members.voters.is_empty() && !members.voters.is_empty());
         if newer {
             inner.members = members.clone();
+            let voters = members.voters();
+            self.voters.send_if_modified(|present| {
+                let news = *present != voters;
+                *present = voters;
+                news
+            });
         }
         newer
+    }
+
+    pub(super) fn voters(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.voters.subscribe()
     }
 
     /// The voters, or every member while none are known.
@@ -168,17 +188,63 @@ impl Known {
 
     /// What someone whose map is `since` has to be told. `whole` asks for the map itself.
     pub(super) fn news(&self, since: MapVersion, whole: bool) -> News {
-        let inner = self.inner.lock();
-        let map = self.map();
         let leadership = *self.leadership.borrow();
-        let told = if map.version <= since && !whole {
-            Told::Nothing
-        } else if let Some(commands) = inner.since(map.version, since).filter(|_| !whole) {
-            Told::Commands(commands)
-        } else {
-            Told::Map(codec::map::encode(&map))
+        let (map, members, told) = {
+            let inner = self.inner.lock();
+            let map = self.map();
+            let told = if map.version <= since && !whole {
+                Some(Told::Nothing)
+            } else {
+                inner.since(map.version, since).filter(|_| !whole).map(Told::Commands)
+            };
+            (map, inner.members.clone(), told)
         };
-        News { version: map.version.into(), members: inner.members.clone(), leadership, told }
+        let told = told.unwrap_or_else(|| self.told_whole(&map));
+        News { version: map.version.into(), members, leadership, told }
+    }
+
+    fn told_whole(&self, map: &ClusterMap) -> Told {
+        let mut whole = self.whole.lock();
+        if whole.as_ref().is_some_and(|(version, _)| *version == map.version) {
+            return Told::Parts;
+        }
+        let bytes = codec::map::encode(map);
+        if bytes.len() <= self.part_bytes {
+            return Told::Map(bytes);
+        }
+        *whole = Some((map.version, Arc::new(bytes)));
+        Told::Parts
+    }
+
+    /// A part of the map `of` this version, or, to begin with, of one newer than `since`. Only one
+    /// is kept for that, so `None` where others ask for another one meanwhile.
+    pub(super) fn map_part(
+        &self,
+        since: MapVersion,
+        of: Option<MapVersion>,
+        offset: u64,
+    ) -> Option<(MapVersion, Part)> {
+        let (version, bytes) = match of {
+            Some(of) => self.whole.lock().clone().filter(|(version, _)| *version == of)?,
+            None => self.whole_since(since),
+        };
+        Some((version, Part::of(&bytes, offset, self.part_bytes)?))
+    }
+
+    /// The bytes of a map newer than `since` from which commands lead to the newest one: the one
+    /// that somebody else may be fetching just now, where it will do, so that he can go on.
+    fn whole_since(&self, since: MapVersion) -> (MapVersion, Arc<Vec<u8>>) {
+        let mut whole = self.whole.lock();
+        let map = self.map();
+        if let Some((version, bytes)) = whole.as_ref()
+            && *version > since
+            && (*version == map.version || self.inner.lock().since(map.version, *version).is_some())
+        {
+            return (*version, Arc::clone(bytes));
+        }
+        let bytes = Arc::new(codec::map::encode(&map));
+        *whole = Some((map.version, Arc::clone(&bytes)));
+        (map.version, bytes)
     }
 }
 

@@ -39,20 +39,24 @@ mod known;
 mod log;
 mod machine;
 mod network;
+mod parts;
 mod silence;
 mod state;
 mod types;
 
+pub(crate) use home::RAFT;
 pub use options::Options;
 pub use status::{Leadership, Role, Status};
 pub use store::RaftStore;
 pub use voters::MAX_VOTERS;
 pub use wire::{Wire, WireError, WireFuture};
 
-/// The most bytes that a command may take: all partitions there can be, newly placed.
-pub const MAX_COMMAND: usize = 16 << 20;
-/// The most bytes that a message may take: a map of the greatest size, with room to spare.
-pub const MAX_MESSAGE: usize = 64 << 20;
+/// The most bytes that a command may take: the longest there are name every keyspace, or tens of
+/// thousands of nodes in intents, and take half of it.
+pub const MAX_COMMAND: usize = 1 << 20;
+/// The most bytes that a message may take: within what a transport carries, with room for what it
+/// adds. A larger map travels in parts.
+pub const MAX_MESSAGE: usize = 15 << 20;
 
 #[cfg(test)]
 mod tests;

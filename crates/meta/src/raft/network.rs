@@ -2,6 +2,7 @@
 //!
 //! Does not know: where the nodes are.
 
+use super::parts::Part;
 use super::silence::Silence;
 use super::types::{Snapshot, Types, Vote};
 use super::wire::{Answer, MessageError, Request, Wire, WireError, decode, encode};
@@ -27,14 +28,20 @@ pub(super) struct Network {
     pub(super) from: NodeId,
     pub(super) silence: Arc<Silence>,
     pub(super) wire: Arc<dyn Wire>,
+    /// How many bytes of a snapshot one message carries.
+    pub(super) part_bytes: usize,
 }
+
+/// How often a part may be sent that brings the snapshot no further before it is given up.
+const VAIN_PARTS: usize = 3;
 
 impl RaftNetworkFactory<Types> for Network {
     type Network = Way;
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Way {
         let (silence, wire) = (Arc::clone(&self.silence), Arc::clone(&self.wire));
-        Way { from: self.from, to: target, silence, wire }
+        let part_bytes = self.part_bytes;
+        Way { from: self.from, to: target, silence, wire, part_bytes }
     }
 }
 
@@ -44,6 +51,7 @@ pub(super) struct Way {
     to: u64,
     silence: Arc<Silence>,
     wire: Arc<dyn Wire>,
+    part_bytes: usize,
 }
 
 type Failed = RPCError<Types>;
@@ -64,6 +72,31 @@ impl Way {
         let answer = self.ask(request, action, limit).await?;
         self.silence.hear(&vote, self.to, sent);
         Ok(answer)
+    }
+
+    /// Sends a snapshot, part by part, each when the one before has come.
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: &Snapshot,
+        limit: Duration,
+    ) -> Result<SnapshotResponse<Types>, Failed> {
+        let (mut offset, mut vain) = (0, 0);
+        while vain < VAIN_PARTS {
+            let part = Part::of(&snapshot.snapshot, offset, self.part_bytes);
+            let part = part.ok_or_else(unexpected)?;
+            let meta = snapshot.meta.clone();
+            let request = Request::Snapshot { vote, meta, part };
+            match self.ask_leading(vote, &request, RPCTypes::InstallSnapshot, limit).await? {
+                Answer::Snapshot(answer) => return Ok(answer),
+                Answer::SnapshotPart { have } => {
+                    vain += usize::from(have <= offset);
+                    offset = have;
+                }
+                _ => return Err(unexpected()),
+            }
+        }
+        Err(NetworkError::from_string("it does not take the snapshot's parts").into())
     }
 
     /// Asks, and waits no longer than `limit`.
@@ -142,15 +175,9 @@ impl RaftNetworkV2<Types> for Way {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let request = Request::Snapshot { vote, meta: snapshot.meta, bytes: snapshot.snapshot };
-        let limit = option.hard_ttl();
-        let ask = self.ask_leading(vote, &request, RPCTypes::InstallSnapshot, limit);
         tokio::select! {
             closed = cancel => Err(closed.into()),
-            answer = ask => match answer? {
-                Answer::Snapshot(answer) => Ok(answer),
-                _ => Err(unexpected().into()),
-            },
+            answer = self.send_snapshot(vote, &snapshot, option.hard_ttl()) => Ok(answer?),
         }
     }
 

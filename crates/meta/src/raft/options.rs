@@ -1,5 +1,6 @@
 //! How fast the voters notice and how long they are waited for.
 
+use super::MAX_MESSAGE;
 use openraft::{Config, SnapshotPolicy};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Options {
     /// After how many log entries a snapshot takes their place, and how many entries are kept
     /// for voters that were away for a while. At least 1.
     pub snapshot_every: u64,
+    /// How many bytes of a map one message carries; a larger map travels in parts. 1 to 8 MiB.
+    pub part_bytes: usize,
 }
 
 impl Default for Options {
@@ -30,11 +33,16 @@ impl Default for Options {
             proposal_deadline: Duration::from_secs(5),
             catch_up_deadline: Duration::from_secs(60),
             snapshot_every: 1_024,
+            part_bytes: 1 << 20,
         }
     }
 }
 
-/// How long one snapshot may be under way: a map of the greatest size over a slow link.
+/// The most that [`Options::part_bytes`] may be.
+const MAX_PART: usize = 8 << 20;
+const _: () = assert!(MAX_PART < MAX_MESSAGE, "a part fits into a message");
+
+/// How long one part of a snapshot may be under way, the last one with installing it all.
 const SNAPSHOT_TIMEOUT_MS: u64 = 20_000;
 
 impl Options {
@@ -45,6 +53,9 @@ impl Options {
 
     /// The same for openraft, or what is wrong with it.
     pub(super) fn config(&self) -> Result<Config, String> {
+        if !(1..=MAX_PART).contains(&self.part_bytes) {
+            return Err(format!("a part of a map has 1 to {MAX_PART} bytes"));
+        }
         let config = Config {
             cluster_name: "shoal".to_owned(),
             heartbeat_interval: millis(self.heartbeat),

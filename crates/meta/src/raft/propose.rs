@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 const ASKED: usize = 16;
 
 /// What one attempt came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     /// The log has it, and this came of it.
     Done(Outcome),
@@ -37,6 +37,8 @@ pub(super) enum Attempt {
     NotTaken,
     /// It may have been taken up.
     Open,
+    /// It was not taken up, and never will be by that node: why.
+    Unfit(NodeId, String),
 }
 
 impl RaftStore {
@@ -47,12 +49,16 @@ impl RaftStore {
     /// nobody could put it in order within the deadline: nothing changed.
     /// [`MetaError::Unknown`] where it was sent and not confirmed within the deadline.
     /// [`MetaError::InDoubt`] where the node cannot take part until it is restarted, and
-    /// [`MetaError::File`] where the command is too large.
+    /// [`MetaError::File`] where the command is too large: nothing was sent. [`MetaError::Peer`]
+    /// where the leader runs a version of Shoal that does not know the command: nothing changed.
     pub async fn propose_async(&self, command: &Command) -> Result<Arc<ClusterMap>, MetaError> {
         let deadline = Instant::now() + self.options.proposal_deadline;
         let bytes = codec::command::encode(command);
         if bytes.len() > MAX_COMMAND {
-            let what = format!("a change of {} bytes is too large", bytes.len());
+            let what = format!(
+                "a change of {} bytes is too large, it may have {MAX_COMMAND}",
+                bytes.len()
+            );
             return Err(MetaError::File { file: self.file.path().display().to_string(), what });
         }
         loop {
@@ -105,6 +111,8 @@ impl RaftStore {
                 Attempt::Done(outcome) => return Ok((outcome, open)),
                 Attempt::Open => open = true,
                 Attempt::NotTaken => {}
+                Attempt::Unfit(..) if open => return Err(self.unknown()),
+                Attempt::Unfit(node, what) => return Err(MetaError::Peer { node, what }),
             }
             let again = Instant::now() + self.options.heartbeat;
             if again >= deadline {
@@ -186,8 +194,10 @@ impl RaftStore {
                 }
                 Attempt::Done(outcome)
             }
-            Ok(Answer::Open) | Err(Unanswered::Lost(_)) => Attempt::Open,
-            Ok(_) | Err(Unanswered::NotSent(_)) => Attempt::NotTaken,
+            Ok(Answer::NotTaken) | Err(Unanswered::NotSent(_)) => Attempt::NotTaken,
+            Ok(Answer::Unfit(why)) => Attempt::Unfit(leader, why),
+            // Only what says so did not happen: it may have failed after it was taken up.
+            Ok(_) | Err(Unanswered::Lost(_)) => Attempt::Open,
         }
     }
 

@@ -7,7 +7,9 @@
 
 use super::file::fact;
 use super::home::trouble;
+use super::parts::Assembly;
 use super::propose::Unanswered;
+use super::state::ReadCommand;
 use super::store::RaftStore;
 use super::wire::{Answer, News, Request, Told};
 use crate::MetaError;
@@ -19,6 +21,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// How many answers one pull takes at most; each brings the map forward.
 const ANSWERS: usize = 64;
+/// How many parts a map is taken in at most.
+const PARTS: usize = 65_536;
 
 impl RaftStore {
     /// Takes from `peer` what it knows and this node does not, and gives the newest map here
@@ -41,7 +45,16 @@ impl RaftStore {
                 }
             };
             let newest = MapVersion::from(news.version);
-            match self.adopt(peer, news) {
+            let in_parts = matches!(news.told, Told::Parts);
+            let mut adopted = self.adopt(peer, news);
+            if in_parts && adopted.is_ok() {
+                adopted = match self.fetch(peer).await? {
+                    Some(map) => self.adopt_map(peer, Told::Map(map), false),
+                    // Somebody else took another map from it meanwhile.
+                    None => continue,
+                };
+            }
+            match adopted {
                 // A history that does not fit is no reason not to take the map itself.
                 Err(MetaError::Peer { .. }) if !whole => whole = true,
                 Err(error) => return Err(error),
@@ -52,7 +65,42 @@ impl RaftStore {
         Ok(self.known.map())
     }
 
-    /// Takes over what a peer told.
+    /// Takes a map from `peer` part by part; `None` where the peer has given it up meanwhile.
+    async fn fetch(&self, peer: NodeId) -> Result<Option<Vec<u8>>, MetaError> {
+        let since = self.known.version().into();
+        let (mut of, mut assembly) = (None, None);
+        for _ in 0..PARTS {
+            let offset = assembly.as_ref().map_or(0, Assembly::have);
+            let (version, part) =
+                match self.ask(peer, &Request::MapPart { since, of, offset }).await {
+                    Ok(Answer::MapPart { version, part }) => (version, part),
+                    Ok(Answer::MapGone) => return Ok(None),
+                    Ok(_) => return Err(said(peer, "the answer is to something else")),
+                    Err(Unanswered::NotSent(why) | Unanswered::Lost(why)) => {
+                        return Err(said(peer, &why));
+                    }
+                };
+            if of.is_some_and(|of| of != version) {
+                return Err(said(peer, "it tells of another map than the one asked for"));
+            }
+            of = Some(version);
+            let mut so_far = match assembly.take() {
+                Some(so_far) => so_far,
+                None => Assembly::of(part.total).ok_or_else(|| said(peer, "it is too large"))?,
+            };
+            so_far.add(&part);
+            if so_far.is_whole() {
+                return Ok(Some(so_far.into_bytes()));
+            }
+            if so_far.have() <= offset {
+                return Err(said(peer, "its parts do not fit together"));
+            }
+            assembly = Some(so_far);
+        }
+        Err(said(peer, "its parts have no end"))
+    }
+
+    /// Takes over what a peer told, but for a map that has to be asked for part by part.
     pub(super) fn adopt(&self, peer: NodeId, news: News) -> Result<(), MetaError> {
         let heard = self.known.hear_members(&news.members);
         if self.raft().is_none() {
@@ -72,8 +120,10 @@ impl RaftStore {
         let _adopting = self.adopting.lock();
         let present = self.known.map();
         let steps = match told {
-            Told::Nothing => Vec::new(),
-            Told::Commands(commands) => follow(&present, commands).map_err(|e| said(peer, &e))?,
+            Told::Nothing | Told::Parts => Vec::new(),
+            Told::Commands(commands) => {
+                follow(&present, commands, self.read).map_err(|e| said(peer, &e))?
+            }
             Told::Map(bytes) => {
                 let map = codec::map::decode(&bytes).map_err(|e| said(peer, &e.to_string()))?;
                 if present.is_founded() && map.cluster != present.cluster {
@@ -118,11 +168,12 @@ impl RaftStore {
 fn follow(
     present: &Arc<ClusterMap>,
     commands: Vec<Vec<u8>>,
+    read: ReadCommand,
 ) -> Result<Vec<(Arc<ClusterMap>, Option<Vec<u8>>)>, String> {
     let mut steps = Vec::with_capacity(commands.len());
     let mut map = Arc::clone(present);
     for bytes in commands {
-        let command = codec::command::decode(&bytes).map_err(|error| error.to_string())?;
+        let command = read(&bytes).map_err(|error| error.to_string())?;
         map = Arc::new(map.apply(&command).map_err(|error| error.to_string())?);
         steps.push((Arc::clone(&map), Some(bytes)));
     }

@@ -10,7 +10,7 @@
 use super::types::{At, Outcome, Proposal};
 use serde::{Deserialize, Serialize};
 use shoal_core::codec::{self, CodecError};
-use shoal_core::map::{ClusterMap, MapError};
+use shoal_core::map::{ClusterMap, Command, MapError};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -19,6 +19,10 @@ use std::sync::Arc;
 pub(super) const REMEMBERED: usize = 1_024;
 /// The first byte of a stored state.
 const FORMAT: u8 = 1;
+
+/// What reads commands. A parameter, since nodes of several versions, which do not know the same
+/// commands, may belong to one cluster for a while.
+pub(super) type ReadCommand = fn(&[u8]) -> Result<Command, CodecError>;
 
 /// The state that the log's entries lead to.
 #[derive(Clone, Debug, Default)]
@@ -39,11 +43,17 @@ pub(super) struct Effect {
     pub(super) changed: bool,
 }
 
-/// Why an entry or a state cannot be followed. The node must stop: skipping it would make its
-/// map differ from everyone else's.
+/// Why an entry or a state cannot be followed. The node must no longer take part: skipping the
+/// entry would make its map differ from everyone else's.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StateError {
-    /// A command or a map that this version of Shoal cannot read.
+    /// A command that this version of Shoal cannot read.
+    #[error(
+        "a newer version of Shoal put a change into the log that this one cannot read ({0}): the \
+             node keeps its map and takes part again once it runs that version"
+    )]
+    Unreadable(CodecError),
+    /// A stored state that this version of Shoal cannot read.
     #[error("{what} cannot be read: {error}")]
     Codec {
         /// What it is.
@@ -74,7 +84,11 @@ impl State {
     ///
     /// # Errors
     /// [`StateError`]; nothing changed.
-    pub(super) fn take(&mut self, proposal: &Proposal) -> Result<Effect, StateError> {
+    pub(super) fn take(
+        &mut self,
+        proposal: &Proposal,
+        read: ReadCommand,
+    ) -> Result<Effect, StateError> {
         let quiet = |outcome| Effect { outcome, refusal: None, changed: false };
         if let Some(at) = self.taken.find(proposal.id) {
             return Ok(quiet(Outcome::Applied(at)));
@@ -87,8 +101,7 @@ impl State {
         if self.map.version.index.saturating_sub(proposal.base) >= REMEMBERED as u64 {
             return Ok(quiet(Outcome::Late));
         }
-        let command = codec::command::decode(&proposal.command)
-            .map_err(|error| StateError::Codec { what: "a command of the log", error })?;
+        let command = read(&proposal.command).map_err(StateError::Unreadable)?;
         match self.map.apply(&command) {
             Ok(next) => {
                 next.check().map_err(|what| StateError::Unsound(what.to_string()))?;

@@ -41,6 +41,11 @@ pub struct Status {
     pub leadership: Leadership,
     /// Who decides, as far as is known here.
     pub voters: BTreeSet<NodeId>,
+    /// The log position at which they were decided. The greater, the newer is what is known of
+    /// them here.
+    pub voters_since: u64,
+    /// How many messages came from one node in another's name and were dropped, since the start.
+    pub disowned: u64,
     /// The version of the newest map here.
     pub map: MapVersion,
     /// The last position of the log, which counts refused commands and changes of voters too.

@@ -11,11 +11,13 @@ use super::log::Log;
 use super::machine::Machine;
 use super::network::Network;
 use super::options::Options;
+use super::serve::Incoming;
 use super::silence::Silence;
+use super::state::ReadCommand;
 use super::status::{Leadership, Role, Status};
-use super::types::Types;
+use super::types::{Proposal, Types};
 use super::wire::{Members, Wire};
-use crate::MetaError;
+use crate::{MapStore, MetaError};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::type_config::alias::WatchReceiverOf;
@@ -28,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -47,6 +49,12 @@ pub struct RaftStore {
     pub(super) wire: Arc<dyn Wire>,
     pub(super) runtime: Handle,
     pub(super) this: Weak<Self>,
+    /// What reads commands.
+    pub(super) read: ReadCommand,
+    /// The snapshot that is on its way in. Held while a part is copied.
+    pub(super) incoming: Mutex<Option<Incoming>>,
+    /// How many messages came in another's name.
+    pub(super) disowned: AtomicU64,
     /// Names this opening among all of the node's, random.
     opening: u64,
     /// How many proposals this opening has named.
@@ -76,9 +84,12 @@ impl Drop for Running {
 }
 
 impl RaftStore {
-    /// Whether `directory` can be opened: a node of a cluster wrote it, or a single node did.
-    #[must_use]
-    pub fn is_in(directory: &Path) -> bool {
+    /// Whether a node of a cluster wrote `directory`, so that it is opened here and not by
+    /// [`LocalStore`](crate::LocalStore).
+    ///
+    /// # Errors
+    /// [`MetaError::File`] where that cannot be seen.
+    pub fn is_in(directory: &Path) -> Result<bool, MetaError> {
         home::is_home(directory)
     }
 
@@ -95,13 +106,16 @@ impl RaftStore {
     /// be called on the runtime on which Raft is to run: its tasks write to the disk in line.
     ///
     /// # Errors
-    /// [`MetaError::File`] where it is damaged, open already, missing, or cannot be written.
+    /// [`MetaError::File`] where it is damaged, open already, missing, or cannot be written. A
+    /// voter whose log has a command that this version of Shoal cannot read is opened all the
+    /// same, with the map before that command: it does not take part, and `in_doubt` says why.
     pub async fn open(
         directory: &Path,
         options: Options,
         wire: Arc<dyn Wire>,
     ) -> Result<Arc<Self>, MetaError> {
-        Self::over(Arc::new(home::open(directory, &|_| Ok(()))?), options, wire).await
+        let file = Arc::new(home::open(directory, &|_| Ok(()))?);
+        Self::over(file, options, wire, codec::command::decode).await
     }
 
     /// Begins with what `file` says.
@@ -109,6 +123,7 @@ impl RaftStore {
         file: Arc<RaftFile>,
         options: Options,
         wire: Arc<dyn Wire>,
+        read: ReadCommand,
     ) -> Result<Arc<Self>, MetaError> {
         let failed = |error: io::Error| trouble(file.path(), &error);
         let missing =
@@ -125,7 +140,7 @@ impl RaftStore {
             }
             None => (ClusterMap::default(), Members::default()),
         };
-        let known = Arc::new(Known::new(Arc::new(map), members));
+        let known = Arc::new(Known::new(Arc::new(map), members, options.part_bytes));
         let store = Arc::new_cyclic(|this| Self {
             node,
             options,
@@ -134,6 +149,9 @@ impl RaftStore {
             wire,
             runtime: Handle::current(),
             this: this.clone(),
+            read,
+            incoming: Mutex::new(None),
+            disowned: AtomicU64::new(0),
             // The keys of a hasher are the one thing the standard library draws at random.
             opening: RandomState::new().hash_one(node.0),
             named: AtomicU32::new(0),
@@ -143,7 +161,11 @@ impl RaftStore {
             running: Mutex::new(None),
         });
         if let Mode::Voter { invited } = mode {
-            store.start(invited).await?;
+            match store.start(invited).await {
+                // It keeps its map, and says why it takes no part.
+                Err(_) if store.known.failure().is_some() => {}
+                started => started?,
+            }
         }
         Ok(store)
     }
@@ -166,14 +188,25 @@ impl RaftStore {
         self.known.leadership()
     }
 
+    /// Tells of every change of the voters that is heard of here; empty as long as they are not
+    /// known. A change of the voters is no change of the map: whoever has no voice hears of it by
+    /// [`RaftStore::pull`], also where the map is the same.
+    #[must_use]
+    pub fn voters(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.known.voters()
+    }
+
     /// The node's part in deciding the map.
     #[must_use]
     pub fn status(&self) -> Status {
+        let members = self.known.members();
         let mut status = Status {
             node: self.node,
             role: Role::Follower,
             leadership: *self.known.leadership().borrow(),
-            voters: self.known.members().voters(),
+            voters: members.voters(),
+            voters_since: members.index,
+            disowned: self.disowned.load(Ordering::Relaxed),
             map: self.known.version(),
             last_log: None,
             applied: None,
@@ -219,7 +252,7 @@ impl RaftStore {
     /// A name for a proposal that no other one has: the node, the opening, a number.
     pub(super) fn name_proposal(&self) -> u128 {
         let number = self.named.fetch_add(1, Ordering::Relaxed);
-        u128::from(self.node.0) << 96 | u128::from(self.opening) << 32 | u128::from(number)
+        Proposal::name(self.node, self.opening, number)
     }
 
     /// Raft, if it runs.
@@ -231,6 +264,9 @@ impl RaftStore {
     /// `invited` counts.
     pub(super) async fn take_part(&self, invited: u64) -> Result<(), MetaError> {
         let _turn = self.turning.lock().await;
+        if let Some(doubt) = self.in_doubt() {
+            return Err(doubt);
+        }
         let present = self.running.lock().as_ref().map(|running| running.invited);
         let invited = present.map_or(invited, |present| present.max(invited));
         let mode = Mode::Voter { invited };
@@ -246,16 +282,20 @@ impl RaftStore {
     async fn start(&self, invited: u64) -> Result<(), MetaError> {
         let failed = |what: String| trouble(self.file.path(), &io::Error::other(what));
         let config = Arc::new(self.options.config().map_err(failed)?);
-        let machine = Machine::open(Arc::clone(&self.file), Arc::clone(&self.known))
+        let machine = Machine::open(Arc::clone(&self.file), Arc::clone(&self.known), self.read)
             .map_err(|error| trouble(self.file.path(), &error))?;
-        let silence = Silence::new(self.node, &self.options, Arc::clone(&self.known));
-        let silence = Arc::new(silence);
-        let network = Network { from: self.node, silence, wire: Arc::clone(&self.wire) };
+        let silence = Arc::new(Silence::new(self.node, &self.options));
+        let network = Network {
+            from: self.node,
+            silence: Arc::clone(&silence),
+            wire: Arc::clone(&self.wire),
+            part_bytes: self.options.part_bytes,
+        };
         let log = Log::new(Arc::clone(&self.file));
         let raft = Raft::new(u64::from(self.node.0), config, network, log, machine).await;
         let raft = raft.map_err(|error| failed(error.to_string()))?;
-        let watcher =
-            tokio::spawn(watch(self.this.clone(), Arc::clone(&self.known), raft.metrics()));
+        let watch = watch(self.this.clone(), Arc::clone(&self.known), silence, raft.metrics());
+        let watcher = tokio::spawn(watch);
         *self.running.lock() = Some(Running { raft: raft.clone(), invited, watcher });
         if self.known.members().voters() == BTreeSet::from([self.node]) {
             // There is nobody to wait for.
@@ -283,6 +323,7 @@ impl RaftStore {
         let running = self.running.lock().take();
         let Some(running) = running else { return };
         stop(&running.raft).await;
+        *self.incoming.lock() = None;
         // Only now is the newest map of Raft known; it must be found without Raft after a
         // restart. The log and the vote stay.
         let _adopting = self.adopting.lock();
@@ -343,10 +384,16 @@ async fn stop(raft: &Raft) {
 }
 
 /// Passes on what Raft says of itself, until it ends.
-async fn watch(store: Weak<RaftStore>, known: Arc<Known>, mut metrics: Metrics) {
+async fn watch(
+    store: Weak<RaftStore>,
+    known: Arc<Known>,
+    silence: Arc<Silence>,
+    mut metrics: Metrics,
+) {
     loop {
         {
             let now = metrics.borrow_and_update();
+            silence.count_on(now.membership_config.membership().get_joint_config());
             let leader = now.current_leader.and_then(|id| u32::try_from(id).ok()).map(NodeId);
             known.see_leadership(Leadership { term: now.current_term, leader });
             match &now.running_state {

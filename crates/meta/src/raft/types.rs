@@ -5,7 +5,7 @@
 //! takes moves the map's version.
 
 use serde::{Deserialize, Serialize};
-use shoal_core::ids::MapVersion;
+use shoal_core::ids::{MapVersion, NodeId};
 use std::fmt;
 
 openraft::declare_raft_types!(
@@ -53,6 +53,18 @@ pub(super) struct Proposal {
     pub(super) base: u64,
     /// The command, as the codec writes it.
     pub(super) command: Vec<u8>,
+}
+
+impl Proposal {
+    /// The name of the `number`th proposal that `proposer` makes during this opening of its store.
+    pub(super) fn name(proposer: NodeId, opening: u64, number: u32) -> u128 {
+        u128::from(proposer.0) << 96 | u128::from(opening) << 32 | u128::from(number)
+    }
+
+    /// Who made it.
+    pub(super) fn proposer(&self) -> Option<NodeId> {
+        u32::try_from(self.id >> 96).ok().map(NodeId)
+    }
 }
 
 impl fmt::Display for Proposal {

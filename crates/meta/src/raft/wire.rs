@@ -11,6 +11,7 @@
 //! Does not know: addresses, connections, who may say what. Whoever carries the bytes vouches
 //! for the sender's id and cluster.
 
+use super::parts::Part;
 use super::status::SentLeadership;
 use super::types::{At, Outcome, Proposal, SnapshotMeta, StoredMembership, Types, Vote};
 use super::{Leadership, MAX_MESSAGE};
@@ -63,8 +64,8 @@ pub(super) enum Request {
     Vote(VoteRequest<Types>),
     /// Raft's: would you give me your vote?
     PreVote(VoteRequest<Types>),
-    /// Raft's: take this snapshot in place of entries that are gone.
-    Snapshot { vote: Vote, meta: SnapshotMeta, bytes: Vec<u8> },
+    /// Raft's: take this snapshot, of which this is a part, in place of entries that are gone.
+    Snapshot { vote: Vote, meta: SnapshotMeta, part: Part },
     /// Raft's: lead in my place.
     Transfer(TransferLeaderRequest<Types>),
     /// Do you lead, with a majority behind you?
@@ -73,6 +74,8 @@ pub(super) enum Request {
     Propose { proposal: Proposal, since: At },
     /// What came after this map? `whole` asks for the map itself.
     Pull { since: At, whole: bool },
+    /// Give me a part of the map `of` this version, or, to begin with, of one newer than `since`.
+    MapPart { since: At, of: Option<At>, offset: u64 },
     /// Run Raft: you will be made a learner at a later log position than this.
     Invite { index: u64 },
 }
@@ -82,7 +85,12 @@ pub(super) enum Request {
 pub(super) enum Answer {
     Append(AppendEntriesResponse<Types>),
     Vote(VoteResponse<Types>),
+    /// The snapshot is whole, and this came of it.
     Snapshot(SnapshotResponse<Types>),
+    /// The snapshot is not whole yet: so many of its bytes are there.
+    SnapshotPart {
+        have: u64,
+    },
     /// Whether it now tries to lead.
     Transfer(bool),
     /// Whether the answering node leads and a majority follows it at this moment, and what it
@@ -101,6 +109,15 @@ pub(super) enum Answer {
     /// The proposal was taken up, and what became of it is not known here.
     Open,
     News(News),
+    /// A part of the map of this version.
+    MapPart {
+        version: At,
+        part: Part,
+    },
+    /// The map of that version, or the part of it, is not there (any more).
+    MapGone,
+    /// The proposal cannot be taken up by this version of Shoal, and was not: why.
+    Unfit(String),
     Invited,
     /// It does not run Raft.
     NoVoter,
@@ -159,6 +176,8 @@ pub(super) enum Told {
     Commands(Vec<Vec<u8>>),
     /// The whole map.
     Map(Vec<u8>),
+    /// The map, which has to be asked for part by part.
+    Parts,
 }
 
 mod leadership {

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use shoal_core::NodeId;
 use shoal_core::codec::message::{read_answer, write_envelope};
 use shoal_core::ids::{Epoch, Incarnation};
-use shoal_core::quorum::{Answer, Ask, Envelope, Header};
+use shoal_core::quorum::{Answer, Ask, Envelope, Header, Refusal};
 use shoal_core::slot::Slot;
 use shoal_storage::Patience;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// What is asked, of whom, under which epoch.
 pub(crate) struct Question {
@@ -38,8 +39,16 @@ impl Coordinator {
         if to == self.me {
             return self.ask_own(envelope, Patience::Inline, Box::new(tell));
         }
-        let mut body = Vec::new();
-        write_envelope(&envelope, &mut body);
+        self.ask_other(to, encoded(&envelope), tell);
+    }
+
+    /// Asks another node what these bytes say.
+    pub(super) fn ask_other(
+        self: &Arc<Self>,
+        to: NodeId,
+        body: Bytes,
+        tell: impl FnOnce(Option<Answer>) + Send + 'static,
+    ) {
         let clock = Arc::clone(&self.clock);
         let reply = move |answered: Result<Bytes, _>| {
             let answer = answered.ok().and_then(|bytes| read_answer(&bytes).ok());
@@ -50,7 +59,7 @@ impl Coordinator {
             }
             tell(answer);
         };
-        self.transport.ask(to, Kind::Data, body.into(), DEADLINE, Box::new(reply));
+        self.transport.ask(to, Kind::Data, body, DEADLINE, Box::new(reply));
     }
 
     /// The same, for whoever can await the answer.
@@ -70,21 +79,31 @@ impl Coordinator {
     /// Asks this node's copy.
     pub(super) fn ask_own(self: &Arc<Self>, envelope: Envelope, patience: Patience, tell: Tell) {
         let header = envelope.header;
+        if self.is_closed() {
+            return tell(Some(self.refused(&envelope, Refusal::Unable)));
+        }
         let route = self.routes.find(header.keyspace, header.slot);
-        let copy = route.and_then(|(partition, _)| self.copies.find(header.keyspace, partition));
-        let Some(copy) = copy else {
-            return tell(Some(self.nothing_held(&envelope)));
+        let copy =
+            route.as_ref().and_then(|(partition, _)| self.copies.find(header.keyspace, *partition));
+        let (Some(copy), Some((partition, _))) = (copy, route) else {
+            return self.without_copy(envelope, tell);
         };
         let clock = Arc::clone(&self.clock);
         match copy.ask(envelope, self.clock.now(), patience, move || clock.told(), tell) {
             Asked::Taken => {}
-            Asked::Behind => self.around.need_map(copy.owners().epoch),
-            Asked::Cold(envelope, tell) => {
-                let this = Arc::clone(self);
-                self.blocking.spawn_blocking(move || {
-                    this.ask_own(envelope, Patience::Block, tell);
-                });
+            Asked::Waits => self.waits.join(Instant::now(), (header.keyspace, partition)),
+            Asked::Behind => {
+                self.waits.join(Instant::now(), (header.keyspace, partition));
+                self.around.need_map(header.epoch);
             }
+            Asked::Cold(envelope, tell) => self.ask_cold(envelope, tell),
         }
     }
+}
+
+/// A question as it is sent.
+pub(super) fn encoded(envelope: &Envelope) -> Bytes {
+    let mut body = Vec::with_capacity(128 + envelope.ask.bytes());
+    write_envelope(envelope, &mut body);
+    body.into()
 }

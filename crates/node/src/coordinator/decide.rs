@@ -83,6 +83,7 @@ pub(super) fn forwarded(executed: Executed<Told>) -> Forwarded {
         }
         Executed::Conflict => Forwarded::Conflict,
         Executed::NoQuorum(lack) => Forwarded::NoQuorum(lack),
+        Executed::Elsewhere => Forwarded::Elsewhere,
         Executed::Unknown { version } => Forwarded::Unknown { version },
     }
 }

@@ -19,8 +19,8 @@ pub(super) type Over = Box<dyn FnOnce(&Execute<Updater>) + Send>;
 pub(super) enum Step {
     /// Ask a replica, under this epoch.
     Send { to: NodeId, round: u32, epoch: Epoch, ask: Ask },
-    /// Fetch a map newer than this epoch, then tell the request.
-    PullMap { above: Epoch },
+    /// Fetch a map of at least this version, then tell the request.
+    PullMap { at_least: Epoch },
     /// Keep these for a node that did not take them in time.
     Hint { to: NodeId, items: Vec<Item> },
     /// Tell whoever waits.
@@ -128,7 +128,7 @@ fn steps<O: Send + 'static>(
     let epoch = owners.epoch;
     let step = |effect| match effect {
         Effect::Send { to, round, ask } => Some(Step::Send { to, round, epoch, ask }),
-        Effect::PullMap { above } => Some(Step::PullMap { above }),
+        Effect::PullMap { at_least } => Some(Step::PullMap { at_least }),
         Effect::Hint { to } => Some(Step::Hint { to, items: items.to_vec() }),
         Effect::Done(outcome) => {
             done.take().map(|done| Step::Tell(Box::new(move || done(outcome))))

@@ -7,20 +7,26 @@
 //! and the machine lives on until every owner has answered or its time is over.
 //!
 //! Holds: no lock is held while somebody is asked or told. Read-modify-writes of one key are
-//! carried out one after the other.
+//! carried out one after the other. Whatever waits here has an end to its waiting. Once closed it
+//! holds on to nothing.
 //!
 //! Does not know: interfaces, where maps come from, who is up but by what it is told.
 
 mod ask;
+mod cold;
 mod decide;
+mod drive;
+mod event;
 mod hinted;
 mod job;
+mod pass;
 #[cfg(test)]
 pub(crate) mod rig;
 mod routes;
 mod serve;
 mod timers;
 mod turns;
+mod write;
 
 pub(crate) use ask::Question;
 pub(crate) use job::Done;
@@ -30,30 +36,33 @@ use crate::clock::NodeClock;
 use crate::replicas::Copies;
 use crate::transport::Transport;
 use bytes::Bytes;
+use cold::Cold;
+use drive::Request;
 use hinted::Hinted;
-use job::{Job, ReadJob, Step, WriteJob};
+use job::ReadJob;
 use parking_lot::Mutex;
-use shoal_core::NodeId;
-use shoal_core::clock::{ClockError, Stamp};
+use serve::Homeless;
 use shoal_core::ids::{Epoch, Incarnation};
-use shoal_core::quorum::{
-    Ask, Event, Item, Level, NoQuorum, Read, ReadOutcome, Restamp, Stamps, Write, WriteOutcome,
-};
-use shoal_core::record::{OwnedBody, OwnedRecord};
+use shoal_core::quorum::{Event, Level, NoQuorum, Read, ReadOutcome, Refusal};
 use shoal_core::slot::Slot;
 use shoal_core::version::Millis;
+use shoal_core::{NodeId, PartitionId};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use timers::Line;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use turns::Turns;
 
 /// How long a request may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 /// After how long one more owner is asked than has to be.
 const SLOW: Duration = Duration::from_millis(50);
+/// How often the clock is looked after, and what waits for a map.
+const TEND_EVERY: Duration = Duration::from_millis(250);
 /// Into how many parts the table of requests is divided.
 const PARTS: usize = 16;
 
@@ -61,8 +70,9 @@ const PARTS: usize = 16;
 pub(crate) trait Surroundings: Send + Sync + 'static {
     /// Whether this node is believed to be reachable.
     fn is_up(&self, node: NodeId) -> bool;
-    /// A map newer than this epoch is needed; [`Coordinator::adopted`] is called once there is one.
-    fn need_map(&self, above: Epoch);
+    /// A map of at least this version is needed; [`Coordinator::adopted`] is called once there is
+    /// one.
+    fn need_map(&self, at_least: Epoch);
     /// How long a value lives that is written to this keyspace without an expiry.
     fn default_ttl_ms(&self, keyspace: Incarnation) -> Option<Millis>;
 }
@@ -88,19 +98,18 @@ pub(crate) struct Coordinator {
     max_value_bytes: usize,
     next: AtomicU64,
     jobs: [Mutex<HashMap<u64, Arc<Request>>>; PARTS],
-    /// Requests that wait for a map, and above which epoch of their partition.
+    /// Requests that wait for a map, and which epoch of their partition at least.
     mapless: Mutex<Vec<(u64, Epoch)>>,
     slow: Line<u64>,
     deadlines: Line<u64>,
+    /// Copies in which something waits, each once for each time that something began to.
+    waits: Line<(Incarnation, PartitionId)>,
+    homeless: Homeless,
+    cold: Cold,
     turns: Turns,
     hints: Hinted,
-}
-
-/// A request under way.
-struct Request {
-    keyspace: Incarnation,
-    slot: Slot,
-    job: Mutex<Box<dyn Job>>,
+    closed: AtomicBool,
+    end: Notify,
 }
 
 /// What a coordinator is made of.
@@ -133,33 +142,102 @@ impl Coordinator {
             mapless: Mutex::default(),
             slow: Line::new(SLOW),
             deadlines: Line::new(DEADLINE),
+            waits: Line::new(DEADLINE),
+            homeless: Homeless::default(),
+            cold: Cold::default(),
             turns: Turns::default(),
             hints: Hinted::default(),
+            closed: AtomicBool::new(false),
+            end: Notify::new(),
         })
     }
 
-    /// Lets requests know when they are slow and when their time is over. Runs for ever.
+    /// Lets requests know when they are slow and when their time is over, and looks after the clock.
+    /// Runs until this is [closed](Self::close).
     pub(crate) async fn run(self: Arc<Self>) {
-        loop {
+        let mut tend = interval(TEND_EVERY);
+        tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.is_closed() {
             tokio::select! {
-                id = self.slow.next() => {
-                    self.tell(id, Event::Slow);
-                    // One more owner may be asked the next time.
-                    if self.request(id).is_some() {
-                        self.slow.join(id);
+                () = self.end.notified() => {}
+                ids = self.slow.due() => {
+                    for id in ids {
+                        self.tell(id, Event::Slow);
+                        // One more owner may be asked the next time.
+                        if self.request(id).is_some() {
+                            self.slow.join(Instant::now(), id);
+                        }
                     }
                 }
-                id = self.deadlines.next() => self.tell(id, Event::Deadline),
+                ids = self.deadlines.due() => {
+                    for id in ids {
+                        self.tell(id, Event::Deadline);
+                    }
+                }
+                places = self.waits.due() => self.give_up_waiting(&places),
+                _ = tend.tick() => self.tend(),
             }
+        }
+    }
+
+    /// Ends everything that is under way as if its time were over, and takes nothing on any more.
+    pub(crate) fn close(self: &Arc<Self>) {
+        self.closed.store(true, Ordering::Release);
+        self.end.notify_one();
+        let ids: Vec<u64> = self
+            .jobs
+            .iter()
+            .flat_map(|part| part.lock().keys().copied().collect::<Vec<_>>())
+            .collect();
+        for id in ids {
+            self.tell(id, Event::Deadline);
+        }
+        self.end_turns();
+        for (envelope, tell) in self.empty_cold() {
+            tell(Some(self.refused(&envelope, Refusal::Unable)));
+        }
+        let now = Instant::now();
+        self.give_up_homeless(now);
+        for (_, copy) in self.copies.all() {
+            copy.give_up(now, self.clock.told());
+        }
+        self.mapless.lock().clear();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Refuses what has waited in copies as long as anybody waits for an answer.
+    fn give_up_waiting(&self, places: &[(Incarnation, PartitionId)]) {
+        let Some(began) = Instant::now().checked_sub(DEADLINE) else { return };
+        for (keyspace, partition) in places {
+            if let Some(copy) = self.copies.find(*keyspace, *partition) {
+                copy.give_up(began, self.clock.told());
+            }
+        }
+    }
+
+    fn tend(self: &Arc<Self>) {
+        if let Some(began) = Instant::now().checked_sub(DEADLINE) {
+            self.give_up_homeless(began);
+        }
+        self.mapless.lock().retain(|(id, _)| self.request(*id).is_some());
+        if self.clock.wants_raising() {
+            let clock = Arc::clone(&self.clock);
+            // Where it fails, whoever stamps next finds out.
+            self.blocking.spawn_blocking(move || clock.raise(clock.now_ms()));
         }
     }
 
     /// Reads one key at a level.
     pub(crate) fn read(self: &Arc<Self>, about: &About, key: Bytes, done: Done<ReadOutcome>) {
-        let Some((_, owners)) = self.routes.find(about.keyspace, about.slot) else {
+        let route = self.routes.find(about.keyspace, about.slot).filter(|_| !self.is_closed());
+        let Some((_, owners)) = route else {
             return done(ReadOutcome::NoQuorum(nobody()));
         };
         let mut out = Vec::new();
+        // The own copy costs no message.
         let prefer = |node| u32::from(node != self.me);
         match Read::start(key, about.level, owners, self.up(), prefer, &mut out) {
             Ok(machine) => {
@@ -171,53 +249,23 @@ impl Coordinator {
         }
     }
 
-    /// Writes keys of one slot as one, without looking at what is there.
-    ///
-    /// # Errors
-    /// [`ClockError`] where this node may not stamp now; `done` is not called.
-    pub(crate) fn write(
-        self: &Arc<Self>,
-        about: &About,
-        records: Vec<(Bytes, OwnedBody, Option<Millis>)>,
-        done: Done<WriteOutcome>,
-    ) -> Result<(), ClockError> {
-        let Some((_, owners)) = self.routes.find(about.keyspace, about.slot) else {
-            done(WriteOutcome::NoQuorum(nobody()));
-            return Ok(());
-        };
-        let version = self.clock.next()?.version(self.me);
-        let item = |(key, body, expires_at)| {
-            let record = OwnedRecord { version, written: version, expires_at, body };
-            Item { key, record }
-        };
-        let items: Arc<[Item]> = records.into_iter().map(item).collect();
-        let mut out = Vec::new();
-        let (me, level, up) = (self.me, about.level, self.up());
-        match Write::start(me, items, level, Restamp::Once, owners, up, &mut out) {
-            Ok(machine) => {
-                let mut job = WriteJob { machine, done: Some(done) };
-                let steps = job.steps(out);
-                self.begin(about, Box::new(job), steps);
-            }
-            Err(outcome) => done(outcome),
-        }
-        Ok(())
-    }
-
     /// A newer map is in force: requests that waited for one go on. The routes and the copies
     /// have it already.
     pub(crate) fn adopted(self: &Arc<Self>) {
         let mapless = std::mem::take(&mut *self.mapless.lock());
-        for (id, above) in mapless {
+        for (id, at_least) in mapless {
             let Some(request) = self.request(id) else { continue };
             match self.routes.find(request.keyspace, request.slot) {
-                Some((_, owners)) if owners.epoch > above => self.tell(id, Event::Remapped(owners)),
+                Some((_, owners)) if owners.epoch >= at_least => {
+                    self.tell(id, Event::Remapped(owners));
+                }
                 // A change of something else.
-                Some(_) => self.mapless.lock().push((id, above)),
+                Some(_) => self.mapless.lock().push((id, at_least)),
                 // That life of the keyspace is over.
                 None => self.tell(id, Event::Deadline),
             }
         }
+        self.house();
     }
 
     /// How many requests are under way.
@@ -240,100 +288,19 @@ impl Coordinator {
         &self.blocking
     }
 
-    /// Says that a map newer than this epoch is needed.
-    pub(crate) fn need_map(&self, above: Epoch) {
-        self.around.need_map(above);
+    /// Says that a map of at least this version is needed.
+    pub(crate) fn need_map(&self, at_least: Epoch) {
+        self.around.need_map(at_least);
     }
 
     fn up(&self) -> impl Fn(NodeId) -> bool {
         |node| node == self.me || self.around.is_up(node)
-    }
-
-    fn part(&self, id: u64) -> &Mutex<HashMap<u64, Arc<Request>>> {
-        #[expect(clippy::cast_possible_truncation, reason = "a remainder of a small number")]
-        let part = (id % PARTS as u64) as usize;
-        &self.jobs[part]
-    }
-
-    fn request(&self, id: u64) -> Option<Arc<Request>> {
-        self.part(id).lock().get(&id).map(Arc::clone)
-    }
-
-    fn begin(self: &Arc<Self>, about: &About, job: Box<dyn Job>, steps: Vec<Step>) {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (keyspace, slot) = (about.keyspace, about.slot);
-        let request = Arc::new(Request { keyspace, slot, job: Mutex::new(job) });
-        self.part(id).lock().insert(id, Arc::clone(&request));
-        self.slow.join(id);
-        self.deadlines.join(id);
-        self.carry_out(id, &request, steps);
-    }
-
-    /// Gives a request an event, if it is still under way.
-    fn tell(self: &Arc<Self>, id: u64, event: Event) {
-        let Some(request) = self.request(id) else { return };
-        let mut ticker = Ticker(&self.clock);
-        let mut job = request.job.lock();
-        let steps = job.on(event, &mut ticker);
-        let over = job.is_over();
-        drop(job);
-        if over {
-            self.part(id).lock().remove(&id);
-        }
-        self.carry_out(id, &request, steps);
-    }
-
-    fn carry_out(self: &Arc<Self>, id: u64, request: &Request, steps: Vec<Step>) {
-        for step in steps {
-            match step {
-                Step::Tell(tell) => tell(),
-                Step::Send { to, round, epoch, ask } => {
-                    self.send(id, request, to, round, epoch, ask);
-                }
-                Step::PullMap { above } => self.await_map(id, request, above),
-                Step::Hint { to, items } => self.keep_hints(request, to, &items),
-            }
-        }
-    }
-
-    fn await_map(self: &Arc<Self>, id: u64, request: &Request, above: Epoch) {
-        // Entered first, so that a map which comes now is not missed.
-        self.mapless.lock().push((id, above));
-        match self.routes.find(request.keyspace, request.slot) {
-            Some((_, owners)) if owners.epoch > above => self.tell(id, Event::Remapped(owners)),
-            _ => self.around.need_map(above),
-        }
-    }
-
-    fn send(
-        self: &Arc<Self>,
-        id: u64,
-        request: &Request,
-        to: NodeId,
-        round: u32,
-        epoch: Epoch,
-        ask: Ask,
-    ) {
-        let (keyspace, slot) = (request.keyspace, request.slot);
-        let this = Arc::clone(self);
-        self.ask(Question { to, keyspace, slot, epoch, round, ask }, move |answer| {
-            this.tell(id, answer.map_or(Event::Failed(to), Event::Answered));
-        });
     }
 }
 
 /// The answer of owners where there are none: the keyspace is not known here.
 const fn nobody() -> NoQuorum {
     NoQuorum { have: 0, need: 1, unreachable: Vec::new() }
-}
-
-/// The node's clock as machines see it.
-struct Ticker<'c>(&'c NodeClock);
-
-impl Stamps for Ticker<'_> {
-    fn stamp(&mut self) -> Result<Stamp, ClockError> {
-        self.0.next()
-    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::clock::TimeSource;
-use crate::replicas::rig::{KEYSPACE, copy_of, disk, member, memory, owners};
+use crate::replicas::rig::{KEYSPACE, copy_of, disk, epoch, member, memory, owners};
 use crate::transport::Kind;
 use crate::transport::memory::MemoryNetwork;
 use crate::transport::{Admission, Answerer, Denied, Identity, Serve};
+use shoal_core::clock::Stamp;
 use shoal_core::codec::record::Form;
-use shoal_core::quorum::{Forwarded, Member, Owners};
-use shoal_core::record::PLAIN;
+use shoal_core::quorum::{Ask, Envelope, Forwarded, Header, Member, Owners, WriteOutcome};
+use shoal_core::record::{OwnedBody, PLAIN};
 use shoal_core::update::OwnedUpdate;
 use shoal_core::{ClusterId, PartitionId};
 use shoal_storage::directory::DataDirectory;
@@ -37,8 +38,8 @@ impl Surroundings for Around {
         !self.down.lock().contains(&node)
     }
 
-    fn need_map(&self, above: Epoch) {
-        self.wanted.lock().push(above);
+    fn need_map(&self, at_least: Epoch) {
+        self.wanted.lock().push(at_least);
     }
 
     fn default_ttl_ms(&self, _: Incarnation) -> Option<Millis> {
@@ -226,6 +227,19 @@ impl Peer {
         self.coordinator.update(&about(Level::Quorum, key), key.into(), update, done);
         told.await.expect("every request is answered")
     }
+}
+
+/// What a node may be asked under the first epoch.
+pub(crate) fn question(to: u32, about: &About, ask: Ask) -> Question {
+    let (keyspace, slot) = (about.keyspace, about.slot);
+    Question { to: NodeId(to), keyspace, slot, epoch: epoch(1), round: 1, ask }
+}
+
+/// The same on its way.
+pub(crate) fn envelope(ask: Ask) -> Envelope {
+    let Question { keyspace, slot, epoch, round, ask, .. } =
+        question(1, &about(Level::Quorum, "k"), ask);
+    Envelope { header: Header { keyspace, slot, epoch, clock: Stamp::ZERO }, round, ask }
 }
 
 pub(crate) fn address(node: NodeId) -> String {

@@ -2,7 +2,7 @@
 
 use arc_swap::ArcSwap;
 use shoal_core::PartitionId;
-use shoal_core::ids::Incarnation;
+use shoal_core::ids::{Incarnation, MapVersion};
 use shoal_core::map::ClusterMap;
 use shoal_core::quorum::Owners;
 use shoal_core::slot::{Partitioning, Slot};
@@ -12,7 +12,14 @@ use std::sync::Arc;
 /// The owners of every partition of every keyspace.
 #[derive(Default)]
 pub(crate) struct Routes {
-    keyspaces: ArcSwap<BTreeMap<Incarnation, Route>>,
+    table: ArcSwap<Table>,
+}
+
+/// What one map says.
+#[derive(Clone, Default)]
+struct Table {
+    version: MapVersion,
+    keyspaces: BTreeMap<Incarnation, Route>,
 }
 
 /// One keyspace's part.
@@ -25,9 +32,9 @@ struct Route {
 impl Routes {
     /// Takes over what `map` says.
     pub(crate) fn install(&self, map: &ClusterMap) {
-        let before = self.keyspaces.load();
+        let before = self.table.load();
         let keyspaces = map.keyspaces.values().map(|keyspace| {
-            let known = before.get(&keyspace.incarnation);
+            let known = before.keyspaces.get(&keyspace.incarnation);
             let owners = keyspace.partitions.iter().enumerate().map(|(index, partition)| {
                 // What did not change stays what it is.
                 let same = known
@@ -38,18 +45,25 @@ impl Routes {
             let route = Route { partitioning: keyspace.partitioning, owners: owners.collect() };
             (keyspace.incarnation, route)
         });
-        self.keyspaces.store(Arc::new(keyspaces.collect()));
+        let table = Table { version: map.version, keyspaces: keyspaces.collect() };
+        self.table.store(Arc::new(table));
+    }
+
+    /// The version of that map.
+    pub(crate) fn version(&self) -> MapVersion {
+        self.table.load().version
     }
 
     /// Gives a keyspace of one partition these owners.
     #[cfg(test)]
     pub(crate) fn set(&self, keyspace: Incarnation, owners: &Arc<Owners>) {
         let partitioning = Partitioning::new(1).expect("a power of two");
-        self.keyspaces.rcu(|keyspaces| {
-            let mut keyspaces = BTreeMap::clone(keyspaces);
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            table.version = table.version.max(owners.epoch);
             let owners = vec![Arc::clone(owners)];
-            keyspaces.insert(keyspace, Route { partitioning, owners });
-            keyspaces
+            table.keyspaces.insert(keyspace, Route { partitioning, owners });
+            table
         });
     }
 
@@ -59,8 +73,8 @@ impl Routes {
         keyspace: Incarnation,
         partition: PartitionId,
     ) -> Option<Arc<Owners>> {
-        let keyspaces = self.keyspaces.load();
-        keyspaces.get(&keyspace)?.owners.get(usize::from(partition.0)).map(Arc::clone)
+        let table = self.table.load();
+        table.keyspaces.get(&keyspace)?.owners.get(usize::from(partition.0)).map(Arc::clone)
     }
 
     /// The partition of a slot and its owners; nothing where the keyspace's life is not known.
@@ -69,8 +83,8 @@ impl Routes {
         keyspace: Incarnation,
         slot: Slot,
     ) -> Option<(PartitionId, Arc<Owners>)> {
-        let keyspaces = self.keyspaces.load();
-        let route = keyspaces.get(&keyspace)?;
+        let table = self.table.load();
+        let route = table.keyspaces.get(&keyspace)?;
         let partition = route.partitioning.partition_of(slot);
         Some((partition, Arc::clone(route.owners.get(usize::from(partition.0))?)))
     }

@@ -1,14 +1,44 @@
 //! What other nodes ask of this one: of its copies, and to carry out changes.
+//!
+//! Holds: a question about a partition that this node has no copy of, and of which a map to come may
+//! say more, waits for that map, with an end to its waiting. The others are answered so that whoever
+//! asks knows what to do next.
 
 use super::{About, Coordinator};
+use crate::replicas::{Tell, Waiting};
 use crate::transport::Answerer;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use shoal_core::codec::forward::{read_forward, write_forwarded};
 use shoal_core::codec::message::{read_envelope, write_answer};
-use shoal_core::ids::{MapVersion, ReplicaIncarnation};
-use shoal_core::quorum::{Answer, Envelope, Forwarded, Member, Refusal, Reply};
+use shoal_core::ids::ReplicaIncarnation;
+use shoal_core::quorum::{Answer, Envelope, Forwarded, Header, Member, Refusal, Reply};
 use shoal_storage::Patience;
 use std::sync::Arc;
+use tokio::time::Instant;
+
+/// The most questions that wait for a map without a copy; more are refused.
+const MOST_WAITING: usize = 1_024;
+/// The most bytes of them.
+const MOST_WAITING_BYTES: usize = 32 << 20;
+
+/// Questions that wait for a map, about partitions that this node has no copy of.
+#[derive(Default)]
+pub(super) struct Homeless(Mutex<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<(Instant, Waiting)>,
+    bytes: usize,
+}
+
+/// What a question about a partition without a copy comes to.
+enum Standing {
+    /// A map to come says more.
+    Waits,
+    /// Whoever asks should look for a newer map, or should not have asked.
+    Refused(Refusal),
+}
 
 impl Coordinator {
     /// Answers a question about records.
@@ -19,7 +49,7 @@ impl Coordinator {
         let tell = move |answer: Option<Answer>| {
             // Without one the asker hears that there is none.
             let Some(answer) = answer else { return };
-            let mut body = Vec::new();
+            let mut body = Vec::with_capacity(128);
             write_answer(&answer, &mut body);
             answerer.send(body.into());
         };
@@ -31,40 +61,132 @@ impl Coordinator {
         let Ok(forward) = read_forward(body) else { return };
         self.clock.hear(forward.header.clock);
         let tell = move |forwarded: Forwarded| {
-            let mut body = Vec::new();
+            let mut body = Vec::with_capacity(128);
             write_forwarded(&forwarded, &mut body);
             answerer.send(body.into());
         };
-        let (keyspace, slot) = (forward.header.keyspace, forward.header.slot);
-        let Some((_, owners)) = self.routes.find(keyspace, slot) else {
-            self.around.need_map(MapVersion::default());
-            return tell(Forwarded::Elsewhere);
-        };
-        if owners.epoch < forward.header.epoch {
-            self.around.need_map(owners.epoch);
-            return tell(Forwarded::Elsewhere);
-        }
-        if !owners.has_node(self.me) {
-            return tell(Forwarded::Elsewhere);
-        }
+        let Header { keyspace, slot, epoch, .. } = forward.header;
         let about = About { keyspace, slot, level: forward.level };
-        self.execute(&about, forward.key, forward.update, Box::new(tell));
+        let route = self.routes.find(keyspace, slot);
+        if route.as_ref().map_or(self.routes.version(), |(_, owners)| owners.epoch) < epoch {
+            self.around.need_map(epoch);
+            return tell(Forwarded::Elsewhere);
+        }
+        match route {
+            Some((partition, owners))
+                if owners.has_node(self.me) && self.carries_out(&about, partition) =>
+            {
+                self.execute(&about, forward.key, forward.update, Box::new(tell));
+            }
+            _ => tell(Forwarded::Elsewhere),
+        }
     }
 
-    /// What is said of a partition that this node has no copy of: an owner that the map does not
-    /// know, or does not know yet.
-    pub(super) fn nothing_held(&self, envelope: &Envelope) -> Answer {
-        let header = envelope.header;
-        let epoch = self.routes.find(header.keyspace, header.slot).map(|(_, owners)| owners.epoch);
-        if epoch.is_none_or(|epoch| epoch < header.epoch) {
-            self.around.need_map(epoch.unwrap_or_default());
+    /// What becomes of a question about a partition that this node has no copy of.
+    pub(super) fn without_copy(self: &Arc<Self>, envelope: Envelope, tell: Tell) {
+        let known = self.routes.version();
+        let refusal = match self.standing(&envelope.header) {
+            Standing::Refused(refusal) => refusal,
+            Standing::Waits => {
+                let epoch = envelope.header.epoch;
+                let bytes = envelope.ask.bytes();
+                let mut queue = self.homeless.0.lock();
+                let room = queue.waiting.is_empty()
+                    || (queue.waiting.len() < MOST_WAITING
+                        && queue.bytes + bytes <= MOST_WAITING_BYTES);
+                if room {
+                    queue.bytes += bytes;
+                    queue.waiting.push((Instant::now(), (envelope, tell)));
+                    drop(queue);
+                    self.around.need_map(epoch);
+                    if self.routes.version() > known {
+                        // It came just now.
+                        self.house();
+                    }
+                    return;
+                }
+                drop(queue);
+                Refusal::Unable
+            }
+        };
+        let mut answer = self.refused(&envelope, refusal);
+        if refusal == Refusal::Stale {
+            answer.epoch = self.epoch_of(&envelope.header);
         }
+        tell(Some(answer));
+    }
+
+    fn standing(&self, header: &Header) -> Standing {
+        let Some((_, owners)) = self.routes.find(header.keyspace, header.slot) else {
+            // A map as new as the question would know it, if it were not over.
+            let over = self.routes.version() >= header.epoch;
+            return if over { Standing::Refused(Refusal::Void) } else { Standing::Waits };
+        };
+        if owners.epoch > header.epoch {
+            return Standing::Refused(Refusal::Stale);
+        }
+        // Of an owner the copy is on its way.
+        if owners.epoch < header.epoch || owners.has_node(self.me) {
+            return Standing::Waits;
+        }
+        Standing::Refused(Refusal::NotCounting)
+    }
+
+    fn epoch_of(&self, header: &Header) -> shoal_core::Epoch {
+        let route = self.routes.find(header.keyspace, header.slot);
+        route.map_or_else(|| self.routes.version(), |(_, owners)| owners.epoch)
+    }
+
+    /// A refusal by this node where no copy can give it, under the epoch of the question.
+    pub(super) fn refused(&self, envelope: &Envelope, refusal: Refusal) -> Answer {
         Answer {
             from: Member { node: self.me, incarnation: ReplicaIncarnation::default() },
-            epoch: epoch.unwrap_or_default(),
+            epoch: envelope.header.epoch,
             round: envelope.round,
             clock: self.clock.told(),
-            reply: Reply::Refused(Refusal::NotCounting),
+            reply: Reply::Refused(refusal),
+        }
+    }
+
+    /// Asks again what waited for a map without a copy.
+    pub(super) fn house(self: &Arc<Self>) {
+        let waiting = {
+            let mut queue = self.homeless.0.lock();
+            queue.bytes = 0;
+            std::mem::take(&mut queue.waiting)
+        };
+        for (since, (envelope, tell)) in waiting {
+            let route = self.routes.find(envelope.header.keyspace, envelope.header.slot);
+            let copy = route
+                .and_then(|(partition, _)| self.copies.find(envelope.header.keyspace, partition));
+            if copy.is_none() && matches!(self.standing(&envelope.header), Standing::Waits) {
+                // Still; its waiting goes on.
+                let mut queue = self.homeless.0.lock();
+                queue.bytes += envelope.ask.bytes();
+                queue.waiting.push((since, (envelope, tell)));
+                continue;
+            }
+            self.ask_own(envelope, Patience::Inline, tell);
+        }
+    }
+
+    /// Refuses what has waited without a copy since before `began`.
+    pub(super) fn give_up_homeless(&self, began: Instant) {
+        let mut queue = self.homeless.0.lock();
+        if queue.waiting.is_empty() {
+            return;
+        }
+        let waiting = std::mem::take(&mut queue.waiting);
+        let (old, rest) = waiting.into_iter().partition(|(since, _)| *since <= began);
+        queue.waiting = rest;
+        let old: Vec<(Instant, Waiting)> = old;
+        queue.bytes -= old.iter().map(|(_, (envelope, _))| envelope.ask.bytes()).sum::<usize>();
+        drop(queue);
+        for (_, (envelope, tell)) in old {
+            tell(Some(self.refused(&envelope, Refusal::Unable)));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

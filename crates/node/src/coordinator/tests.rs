@@ -1,11 +1,13 @@
 //! Requests over three nodes, in virtual time.
 
 use super::rig::{Cluster, about};
+use super::write::MAX_BATCH_BYTES;
 use super::*;
 use crate::replicas::rig::{KEYSPACE, member, owners};
 use crate::transport::memory::Weather;
 use shoal_core::PartitionId;
-use shoal_core::quorum::Forwarded;
+use shoal_core::quorum::{Forwarded, WriteOutcome};
+use shoal_core::record::{OwnedBody, PLAIN};
 use shoal_core::update::{Outcome, OwnedUpdate, OwnedWhen, SetExpiry};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -164,4 +166,78 @@ async fn an_owner_that_hangs_does_not_hold_up_the_changes_of_a_key() {
         assert_eq!(done(&outcome), &Outcome::Integer(expected));
     }
     assert!(begun.elapsed() < DEADLINE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_deletes_too_and_of_a_key_that_comes_twice_takes_the_last() {
+    let cluster = Cluster::new(3, 3, false).await;
+    let live = |text: &'static str| OwnedBody::Live { kind: PLAIN, bytes: text.into() };
+    cluster.at(1).set(Level::Quorum, "{b}1", "before").await;
+    let records = vec![
+        ("{b}1".into(), OwnedBody::Tombstone, None),
+        ("{b}2".into(), live("first"), None),
+        ("{b}3".into(), live("third"), None),
+        ("{b}2".into(), live("last"), None),
+        ("{b}3".into(), OwnedBody::Tombstone, None),
+    ];
+    let (tell, told) = oneshot::channel();
+    let done = Box::new(move |outcome| drop(tell.send(outcome)));
+    let coordinator = &cluster.at(2).coordinator;
+    coordinator.write(&about(Level::All, "{b}1"), records, done).expect("the clock stamps");
+    let outcome = told.await.expect("it is answered");
+    assert!(matches!(outcome, WriteOutcome::Done { .. }), "{outcome:?}");
+    assert_eq!(cluster.at(3).value("{b}1").await, None);
+    assert_eq!(cluster.at(3).value("{b}2").await, Some("last".into()));
+    assert_eq!(cluster.at(3).value("{b}3").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_no_message_is_sent_to_nobody() {
+    let cluster = Cluster::new(3, 3, false).await;
+    let bytes = Bytes::from(vec![b'x'; MAX_BATCH_BYTES]);
+    let records = vec![("k".into(), OwnedBody::Live { kind: PLAIN, bytes }, None)];
+    let (tell, told) = oneshot::channel();
+    let done = Box::new(move |outcome| drop(tell.send(outcome)));
+    let coordinator = &cluster.at(1).coordinator;
+    coordinator.write(&about(Level::One, "k"), records, done).expect("nothing was stamped");
+    assert_eq!(told.await.expect("it is answered"), WriteOutcome::NoQuorum(nobody()));
+    assert_eq!(cluster.at(1).value("k").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_everything_under_way_and_lets_everything_go() {
+    let cluster = Cluster::new(3, 3, false).await;
+    let peer = cluster.at(1);
+    let cut = Weather { cut: true, ..Weather::FAIR };
+    for other in [2, 3] {
+        cluster.network.set(NodeId(1), NodeId(other), cut.clone());
+    }
+    let begun = Instant::now();
+    let (written, read, first, second, ()) = tokio::join!(
+        peer.set(Level::Quorum, "k", "v"),
+        peer.get(Level::Quorum, "k"),
+        peer.update("n", OwnedUpdate::Add { delta: 1 }),
+        peer.update("n", OwnedUpdate::Add { delta: 1 }),
+        async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(peer.coordinator.under_way() > 0);
+            peer.coordinator.close();
+        }
+    );
+    assert!(begun.elapsed() < DEADLINE);
+    assert!(matches!(written, WriteOutcome::Unknown { .. }), "{written:?}");
+    assert!(matches!(read, ReadOutcome::NoQuorum(_)), "{read:?}");
+    for update in [first, second] {
+        assert!(matches!(update, Forwarded::NoQuorum(_)), "{update:?}");
+    }
+    assert_eq!(peer.coordinator.under_way(), 0);
+    let refused = peer.set(Level::One, "k", "w").await;
+    assert_eq!(refused, WriteOutcome::NoQuorum(nobody()));
+    assert!(matches!(peer.get(Level::One, "k").await, ReadOutcome::NoQuorum(_)));
+    // What was asked of others lets go once their links give up.
+    peer.coordinator.transport.close();
+    while Arc::strong_count(&peer.coordinator) > 1 {
+        assert!(begun.elapsed() < 4 * DEADLINE, "{}", Arc::strong_count(&peer.coordinator));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

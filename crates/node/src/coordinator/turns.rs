@@ -6,14 +6,12 @@
 use super::decide::{Told, Updater, forwarded};
 use super::job::{Done, ExecuteJob};
 use super::{About, Coordinator, DEADLINE};
-use crate::transport::{Kind, Unreachable};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use shoal_core::codec::forward::{read_forwarded, write_forward};
+use shoal_core::Version;
 use shoal_core::ids::Incarnation;
-use shoal_core::quorum::{Execute, Executed, Forward, Forwarded, Header, Owners};
+use shoal_core::quorum::{Execute, Executed, Forwarded};
 use shoal_core::update::OwnedUpdate;
-use shoal_core::{NodeId, Version};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -46,44 +44,6 @@ struct Turn {
 }
 
 impl Coordinator {
-    /// Changes a key, at whichever node carries changes of it out.
-    pub(crate) fn update(
-        self: &Arc<Self>,
-        about: &About,
-        key: Bytes,
-        update: OwnedUpdate,
-        done: Done<Forwarded>,
-    ) {
-        let (keyspace, slot, level) = (about.keyspace, about.slot, about.level);
-        let Some((_, owners)) = self.routes.find(keyspace, slot) else {
-            return done(Forwarded::Elsewhere);
-        };
-        let to = self.executor(&owners);
-        if to == self.me {
-            return self.execute(about, key, update, done);
-        }
-        let header = Header { keyspace, slot, epoch: owners.epoch, clock: self.clock.told() };
-        let forward = Forward { header, level, key, update, event_time: None };
-        let mut body = Vec::new();
-        write_forward(&forward, &mut body);
-        let version = Version::ZERO;
-        let reply = move |answered: Result<Bytes, Unreachable>| {
-            done(match answered {
-                Ok(bytes) => read_forwarded(&bytes).unwrap_or(Forwarded::Unknown { version }),
-                Err(why) if why.may_be_done() => Forwarded::Unknown { version },
-                Err(_) => Forwarded::Elsewhere,
-            });
-        };
-        self.transport.ask(to, Kind::Forward, body.into(), DEADLINE, Box::new(reply));
-    }
-
-    /// The first owner that is up, the first of all where none is.
-    fn executor(&self, owners: &Owners) -> NodeId {
-        let mut members = owners.replicas.iter().map(|member| member.node);
-        let up = self.up();
-        members.clone().find(|node| up(*node)).or_else(|| members.next()).unwrap_or(self.me)
-    }
-
     /// Changes a key here, after the changes of it that are under way here.
     pub(super) fn execute(
         self: &Arc<Self>,
@@ -144,6 +104,14 @@ impl Coordinator {
                     next = self.next_turn(name, None);
                 }
             }
+        }
+    }
+
+    /// Ends the changes that wait for those before them.
+    pub(super) fn end_turns(&self) {
+        let waiting = std::mem::take(&mut self.turns.0.lock().waiting);
+        for turn in waiting.into_values().flatten() {
+            (turn.done)(Executed::NoQuorum(super::nobody()));
         }
     }
 

@@ -32,8 +32,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// `node` as it was started for the `start`th time (any number that rises with every start),
-    /// which takes datagrams at `address`.
+    /// `node` as it was started for the `start`th time, which takes datagrams at `address`.
+    ///
+    /// The number must rise with every start, or an earlier process of the node cannot be told
+    /// from this one: it is the count of incarnations that the node's data directory keeps, which
+    /// is raised durably before anything is said under it. A node whose directory was replaced has
+    /// another id, and may begin with 1 again.
     ///
     /// # Errors
     ///
@@ -66,7 +70,8 @@ impl Identity {
         self.node
     }
 
-    /// Which start of the node this is; of two, the greater is the later.
+    /// Which start of the node this is, as its data directory counts them; of two, the greater is
+    /// the later.
     #[must_use]
     pub const fn start(&self) -> u64 {
         self.start

@@ -1,16 +1,115 @@
 //! Copies become alike again, in virtual time.
 
-use super::hints::deliver_hints;
+mod going;
+mod steady;
+
 use super::intake::{TakenIn, take_in};
+use super::{Maps, Options, hints};
+use crate::coordinator::Question;
 use crate::coordinator::rig::{Cluster, Peer};
 use crate::replicas::rig::{KEYSPACE, member, owners};
 use crate::transport::memory::Weather;
-use shoal_core::quorum::{Level, Owners, WriteOutcome};
-use shoal_core::slot::Slot;
-use shoal_core::{NodeId, PartitionId};
+use shoal_core::map::{
+    ClusterMap, EngineKind, Keyspace, KeyspaceSpec, NodeInfo, NodeState, Partition, Profile,
+};
+use shoal_core::quorum::{Ask, Level, Owners, Reply, WriteOutcome};
+use shoal_core::slot::{Partitioning, Slot};
+use shoal_core::{NodeId, OwnedRecord, PartitionId};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// The slots of the one partition.
+const ALL: Range<u16> = 0..64;
+
+/// Different keys in these slots.
+fn keys(slots: Range<u16>, count: usize) -> Vec<&'static str> {
+    let keys = (0_u32..).map(|number| format!("key {number}"));
+    let keys = keys.filter(|key| slots.contains(&Slot::of(key.as_bytes()).number()));
+    keys.take(count).map(|key| &*key.leak()).collect()
+}
+
+/// A map of the nodes of `cluster`, and of one partition with these owners.
+fn map(cluster: &Cluster, owners: &Owners) -> ClusterMap {
+    let spec = KeyspaceSpec::new(EngineKind::Memory);
+    let partition = Partition {
+        epoch: owners.epoch,
+        replicas: owners.replicas.clone(),
+        next: owners.next.clone(),
+        outgoing: Vec::new(),
+    };
+    let keyspace = Keyspace {
+        name: "k".to_owned(),
+        incarnation: KEYSPACE,
+        engine: spec.engine,
+        partitioning: Partitioning::new(256).expect("a power of two"),
+        options: spec.options,
+        accepts_event_time: false,
+        database: None,
+        salt: 0,
+        epoch: owners.epoch,
+        partitions: vec![partition],
+    };
+    let node = |peer: &Peer| {
+        let id = peer.coordinator.own_id();
+        let info = NodeInfo::new(id.to_string(), 1, Profile::default(), NodeState::Member);
+        (id, info)
+    };
+    ClusterMap {
+        version: owners.epoch,
+        nodes: cluster.peers.iter().map(node).collect(),
+        keyspaces: [("k".to_owned(), keyspace)].into(),
+        ..ClusterMap::default()
+    }
+}
+
+/// The same for drivers.
+fn maps(cluster: &Cluster, owners: &Owners) -> Maps {
+    let map = Arc::new(map(cluster, owners));
+    Arc::new(move || Arc::clone(&map))
+}
+
+/// Delivers hints at every node, until what is handed back is dropped.
+fn deliver(cluster: &Cluster, options: Options) -> watch::Sender<bool> {
+    let (stop, stopped) = watch::channel(false);
+    for peer in &cluster.peers {
+        tokio::spawn(hints::run(Arc::clone(&peer.coordinator), stopped.clone(), options));
+    }
+    stop
+}
+
+/// What a copy has stored under a key, dead or alive.
+async fn held(peer: &Peer, key: &str) -> Option<OwnedRecord> {
+    let (to, slot) = (peer.coordinator.own_id(), Slot::of(key.as_bytes()));
+    let (_, owners) = peer.coordinator.routes().find(KEYSPACE, slot).expect("it is known");
+    let ask = Ask::Page { after: None, limit: 1_000 };
+    let question = Question { to, keyspace: KEYSPACE, slot, epoch: owners.epoch, round: 0, ask };
+    match peer.coordinator.answer(question).await.expect("it answers").reply {
+        Reply::Page { items, .. } => {
+            items.iter().find(|item| item.key == key).map(|item| item.record.clone())
+        }
+        other => panic!("no page: {other:?}"),
+    }
+}
+
+async fn set(cluster: &Cluster, at: u32, level: Level, key: &'static str, value: &'static str) {
+    let outcome = cluster.at(at).set(level, key, value).await;
+    assert!(matches!(outcome, WriteOutcome::Done { .. }), "{outcome:?}");
+}
+
+/// Waits until something holds, for a while.
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..2_000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it never came to that");
+}
 
 fn adopt(peer: &Peer, owners: &Arc<Owners>) {
     if let Some(copy) = peer.coordinator.copies().find(KEYSPACE, PartitionId(0)) {
@@ -28,21 +127,13 @@ fn slots() -> Range<u16> {
 
 /// Until nothing is hinted any more at `peer`.
 async fn delivered(peer: &Peer) {
-    for _ in 0..100 {
-        if peer.coordinator.hints() == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    panic!("{} hints are left", peer.coordinator.hints());
+    until(async || peer.coordinator.hints() == 0).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_missed_a_write_gets_it_by_a_hint_and_no_older_one() {
     let cluster = Cluster::new(3, 3, false).await;
-    for peer in &cluster.peers {
-        tokio::spawn(deliver_hints(Arc::clone(&peer.coordinator)));
-    }
+    let _stop = deliver(&cluster, Options::default());
     cluster.cut_off(3);
     for (key, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
         let outcome = cluster.at(1).set(Level::Quorum, key, value).await;

@@ -5,14 +5,18 @@
 //! and only then the answer leaves.
 //!
 //! Holds: floors and marks are durable before the answer that raised them leaves. A question of a
-//! newer epoch than is known here waits for the map.
+//! newer epoch than is known here waits for the map, with an end to its waiting. The copy's lock is
+//! not held while a disk is waited for: what only looks does not hold it, what puts has looked
+//! before, and a copy is emptied while it is in no life.
 //!
 //! Does not know: how questions and answers travel, where maps come from.
+
+mod leaving;
 
 use super::life::{Life, Lives};
 use super::settle::SettleQueue;
 use super::shelf::{EngineShelf, ShelfError};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use shoal_core::clock::Stamp;
 use shoal_core::codec::record::Form;
 use shoal_core::ids::{Incarnation, ReplicaIncarnation};
@@ -23,6 +27,7 @@ use shoal_core::{Epoch, NodeId, PartitionId};
 use shoal_storage::{Commit, Engine, Patience};
 use std::ops::Range;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// How many records are removed at a time when a copy is emptied.
 const EMPTIED_AT_ONCE: usize = 256;
@@ -34,11 +39,14 @@ pub(crate) type Tell = Box<dyn FnOnce(Option<Answer>) + Send>;
 
 /// What became of a question.
 pub(crate) enum Asked {
-    /// It is answered, or will be.
+    /// It is answered, or will be once the store is durable.
     Taken,
     /// A disk would have to be waited for; nothing was done. Ask again with [`Patience::Block`].
     Cold(Envelope, Tell),
-    /// The sender knows a newer map. The question waits here until that is
+    /// It waits here, until the copy knows the floors of the others, or until it is
+    /// [given up](PartitionCopy::give_up).
+    Waits,
+    /// The same, until a map of at least the question's epoch is
     /// [adopted](PartitionCopy::adopt).
     Behind,
 }
@@ -58,6 +66,9 @@ pub(crate) struct Place {
 /// A partition's copy.
 pub(crate) struct PartitionCopy {
     place: Place,
+    /// Held by whoever changes the copy's life or its owners, also while a disk is waited for. Taken
+    /// before `state`.
+    change: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -65,8 +76,8 @@ struct State {
     replica: Replica,
     /// When what is kept of the copy's life is durable: no answer goes out before.
     kept: Commit,
-    /// Questions that wait for a map or for the floors of the others.
-    waiting: Vec<Waiting>,
+    /// Questions that wait for a map or for the floors of the others, and since when.
+    waiting: Vec<(Instant, Waiting)>,
 }
 
 /// A question, and who waits for its answer.
@@ -81,7 +92,16 @@ impl State {
             && envelope.header.epoch == replica.owners().epoch
             && replica.counts()
             && !replica.takes()
-            && self.waiting.len() < MOST_WAITING
+    }
+
+    fn refused(&self, envelope: &Envelope, clock: Stamp, refusal: Refusal) -> Answer {
+        Answer {
+            from: self.replica.member(),
+            epoch: self.replica.owners().epoch,
+            round: envelope.round,
+            clock,
+            reply: Reply::Refused(refusal),
+        }
     }
 }
 
@@ -111,32 +131,31 @@ impl PartitionCopy {
             replica.raise_floor(kept.floor);
             replica.raise_purged(kept.purged);
         }
-        Ok(Self {
-            place,
-            state: Mutex::new(State { replica, kept: Commit::DONE, waiting: Vec::new() }),
-        })
+        let state = State { replica, kept: Commit::DONE, waiting: Vec::new() };
+        Ok(Self { place, change: Mutex::default(), state: Mutex::new(state) })
     }
 
     /// Begins the life that the present owners name for this copy, without emptying it, unless it
     /// is in one: what is done with a partition that nobody has written to, or that this node alone
-    /// has held from the start. Blocks.
+    /// has held from the start. No answer goes out before that is durable; whoever founds many waits
+    /// once, for all of their commits.
     ///
     /// # Errors
     /// The engine's; the copy is in no life then.
-    pub(crate) fn found(&self) -> Result<(), ShelfError> {
+    pub(crate) fn found(&self) -> Result<Commit, ShelfError> {
+        let _alone = self.change.lock();
         let mut state = self.state.lock();
         let me = state.replica.member();
         let owners = state.replica.owners();
         let named = owners.replicas.iter().find(|member| member.node == me.node).copied();
         let Some(member) = named.filter(|_| me.incarnation == ReplicaIncarnation::default()) else {
-            return Ok(());
+            return Ok(state.kept);
         };
         let mut founded = state.replica.clone();
         founded.begin(member.incarnation);
         founded.know_floors(Floor::ZERO, Floor::ZERO);
-        self.keep_at_once(Life::of(&founded))?;
-        state.replica = founded;
-        Ok(())
+        self.keep(&mut state, founded)?;
+        Ok(state.kept)
     }
 
     /// Who this copy is.
@@ -154,6 +173,22 @@ impl PartitionCopy {
         self.state.lock().replica.is_lost()
     }
 
+    /// Whether it is a present owner's, with everything that was acknowledged before any change of
+    /// owners under way.
+    pub(crate) fn is_present(&self) -> bool {
+        self.state.lock().replica.is_present()
+    }
+
+    /// The slots of its partition.
+    pub(crate) fn slots(&self) -> Range<u16> {
+        self.place.slots.clone()
+    }
+
+    /// Whether it may take records now, so that changes can be carried out at its node.
+    pub(crate) fn takes(&self) -> bool {
+        self.state.lock().replica.takes()
+    }
+
     /// Carries a question out; `now` has heard the sender's clock, and `clock` is read again when
     /// the answer leaves.
     pub(crate) fn ask(
@@ -164,62 +199,159 @@ impl PartitionCopy {
         clock: impl Fn() -> Stamp + Send + 'static,
         tell: Tell,
     ) -> Asked {
-        let round = envelope.round;
+        if envelope.ask.only_looks() {
+            return self.look(envelope, now, patience, clock, tell);
+        }
+        if patience == Patience::Block {
+            self.warm(&envelope);
+        }
         let mut state = self.state.lock();
         if state.must_wait(&envelope) {
-            state.waiting.push((envelope, tell));
-            return Asked::Taken;
+            return self.keep_waiting(state, Asked::Waits, envelope, clock(), tell);
         }
         let mut shelf = self.shelf(patience);
-        // A floor that cannot be kept must not have risen.
-        let mut serving = state.replica.clone();
-        let served = serving.serve(&envelope, now, &mut shelf).and_then(|served| {
-            let life = Life::of(&serving);
-            if life != Life::of(&state.replica)
-                && let Some(lives) = &self.place.lives
-            {
-                let kept = lives.keep(self.place.keyspace, self.place.partition, life)?;
-                state.kept = state.kept.join(kept);
-            }
-            Ok(served)
-        });
-        let commit = shelf.commit().join(state.kept);
-        if served.is_ok() {
-            state.replica = serving;
-        }
-        let answer = |state: &State, clock: Stamp, reply: Reply| Answer {
-            from: state.replica.member(),
-            epoch: state.replica.owners().epoch,
-            round,
-            clock,
-            reply,
+        let served = if envelope.ask.may_raise_floors() {
+            // A floor that cannot be kept must not have risen.
+            let mut serving = state.replica.clone();
+            serving.serve(&envelope, now, &mut shelf).and_then(|served| {
+                self.keep(&mut state, serving)?;
+                Ok(served)
+            })
+        } else {
+            state.replica.serve(&envelope, now, &mut shelf)
         };
+        let commit = shelf.commit().join(state.kept);
         match served {
+            Ok(Served::Behind) => self.keep_waiting(state, Asked::Behind, envelope, clock(), tell),
+            served => {
+                let member = state.replica.member();
+                let epoch = state.replica.owners().epoch;
+                drop(state);
+                self.say(served, (member, epoch), commit, envelope, clock, tell)
+            }
+        }
+    }
+
+    /// Carries out a question that only looks, without holding the copy: what is read may be a
+    /// moment newer than the floor that it is told with, never older.
+    fn look(
+        self: &Arc<Self>,
+        envelope: Envelope,
+        now: Now,
+        patience: Patience,
+        clock: impl Fn() -> Stamp + Send + 'static,
+        tell: Tell,
+    ) -> Asked {
+        loop {
+            let state = self.state.lock();
+            let (mut replica, kept) = (state.replica.clone(), state.kept);
+            drop(state);
+            let mut shelf = self.shelf(patience).for_looking();
+            let served = replica.serve(&envelope, now, &mut shelf);
+            if !matches!(served, Ok(Served::Behind)) {
+                let commit = shelf.commit().join(kept);
+                let as_whom = (replica.member(), replica.owners().epoch);
+                return self.say(served, as_whom, commit, envelope, clock, tell);
+            }
+            let state = self.state.lock();
+            if state.replica.owners().epoch == replica.owners().epoch {
+                return self.keep_waiting(state, Asked::Behind, envelope, clock(), tell);
+            }
+        }
+    }
+
+    /// Says what came of a question, once `commit` is settled where anything was done.
+    fn say(
+        self: &Arc<Self>,
+        served: Result<Served<()>, ShelfError>,
+        (from, epoch): (Member, Epoch),
+        commit: Commit,
+        envelope: Envelope,
+        clock: impl Fn() -> Stamp + Send + 'static,
+        tell: Tell,
+    ) -> Asked {
+        let round = envelope.round;
+        let refusal = match served {
             Ok(Served::Held(held)) => {
-                drop(state);
                 self.hold(held, commit, round, clock, tell);
-                Asked::Taken
+                return Asked::Taken;
             }
-            Ok(Served::Behind) if state.waiting.len() < MOST_WAITING => {
-                state.waiting.push((envelope, tell));
-                Asked::Behind
+            Err(ShelfError::Cold) => return Asked::Cold(envelope, tell),
+            Ok(Served::Refused(refusal)) => refusal,
+            Ok(Served::Behind) | Err(ShelfError::Engine(_)) => Refusal::Unable,
+        };
+        let reply = Reply::Refused(refusal);
+        tell(Some(Answer { from, epoch, round, clock: clock(), reply }));
+        Asked::Taken
+    }
+
+    /// Lets a question wait, where there is room.
+    fn keep_waiting(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        until: Asked,
+        envelope: Envelope,
+        clock: Stamp,
+        tell: Tell,
+    ) -> Asked {
+        let room =
+            state.waiting.len() < MOST_WAITING && self.place.settled.hold(envelope.ask.bytes());
+        if room {
+            state.waiting.push((Instant::now(), (envelope, tell)));
+            return until;
+        }
+        let answer = state.refused(&envelope, clock, Refusal::Unable);
+        drop(state);
+        tell(Some(answer));
+        Asked::Taken
+    }
+
+    /// Hands back what waits.
+    fn waited(&self, state: &mut State) -> Vec<Waiting> {
+        let waiting = std::mem::take(&mut state.waiting);
+        waiting
+            .into_iter()
+            .map(|(_, waiting)| {
+                self.place.settled.let_go(waiting.0.ask.bytes());
+                waiting
+            })
+            .collect()
+    }
+
+    /// Refuses the questions that have waited since before `began`: nobody waits for an answer to
+    /// them any more.
+    pub(crate) fn give_up(&self, began: Instant, clock: Stamp) {
+        let mut state = self.state.lock();
+        let since = std::mem::take(&mut state.waiting);
+        let (old, rest) = since.into_iter().partition(|(at, _)| *at <= began);
+        state.waiting = rest;
+        let old: Vec<(Instant, Waiting)> = old;
+        let refused: Vec<(Answer, Tell)> = old
+            .into_iter()
+            .map(|(_, (envelope, tell))| {
+                self.place.settled.let_go(envelope.ask.bytes());
+                (state.refused(&envelope, clock, Refusal::Unable), tell)
+            })
+            .collect();
+        drop(state);
+        for (answer, tell) in refused {
+            tell(Some(answer));
+        }
+    }
+
+    /// Brings what a question will look at into memory, so that the copy is not held while a disk is
+    /// waited for. What cannot be read now is found out when it is.
+    fn warm(&self, envelope: &Envelope) {
+        let shelf = self.shelf(Patience::Block).for_looking();
+        let warm = |key: &[u8]| {
+            let _found_out_later = shelf.look(envelope.header.slot, key, |_| ());
+        };
+        match &envelope.ask {
+            Ask::Take { items, .. } => items.iter().for_each(|item| warm(&item.key)),
+            Ask::Prove { dead: pairs, .. } | Ask::Purge { proven: pairs, .. } => {
+                pairs.iter().for_each(|(key, _)| warm(key));
             }
-            Err(ShelfError::Cold) => {
-                drop(state);
-                Asked::Cold(envelope, tell)
-            }
-            Ok(Served::Refused(refusal)) => {
-                let answer = answer(&state, clock(), Reply::Refused(refusal));
-                drop(state);
-                tell(Some(answer));
-                Asked::Taken
-            }
-            Ok(Served::Behind) | Err(ShelfError::Engine(_)) => {
-                let answer = answer(&state, clock(), Reply::Refused(Refusal::Unable));
-                drop(state);
-                tell(Some(answer));
-                Asked::Taken
-            }
+            _ => {}
         }
     }
 
@@ -247,29 +379,35 @@ impl PartitionCopy {
     }
 
     /// Takes over owners that are durable at this node, and empties the copy first where they
-    /// begin another life of it. Hands back the questions that waited for them. Blocks.
+    /// begin another life of it. Hands back the questions that waited for them. Blocks, and holds
+    /// nobody else up.
     ///
     /// # Errors
     /// The engine's; the owners before hold on.
     pub(crate) fn adopt(&self, owners: &Arc<Owners>) -> Result<Vec<Waiting>, ShelfError> {
+        let _alone = self.change.lock();
         let mut state = self.state.lock();
         if owners.epoch <= state.replica.owners().epoch {
             return Ok(Vec::new());
         }
         if let Some(life) = state.replica.asked_to_begin(owners) {
-            // Until it is empty, durably, it is in no life at all.
+            // Until it is empty, durably, it is in no life at all, and takes nothing.
             state.replica.begin(ReplicaIncarnation::default());
-            self.keep_at_once(Life::of(&state.replica))?;
+            let none = state.replica.clone();
+            self.keep(&mut state, none)?;
+            drop(state);
             self.empty()?;
-            state.replica.begin(life);
-            self.keep_at_once(Life::of(&state.replica))?;
+            state = self.state.lock();
+            let mut begun = state.replica.clone();
+            begun.begin(life);
+            self.keep(&mut state, begun)?;
         }
         state.replica.adopt(Arc::clone(owners));
-        Ok(std::mem::take(&mut state.waiting))
+        Ok(self.waited(&mut state))
     }
 
     /// Takes over the highest floors of every counting member, if the copy still acts under
-    /// `epoch`; hands back the questions that waited for them, or `None` where it does not. Blocks.
+    /// `epoch`; hands back the questions that waited for them, or `None` where it does not.
     ///
     /// # Errors
     /// The engine's; the floors are not known then.
@@ -279,29 +417,31 @@ impl PartitionCopy {
         floor: Floor,
         purged: Floor,
     ) -> Result<Option<Vec<Waiting>>, ShelfError> {
+        let _alone = self.change.lock();
         let mut state = self.state.lock();
         if state.replica.owners().epoch != epoch {
             return Ok(None);
         }
         let mut knowing = state.replica.clone();
         knowing.know_floors(floor, purged);
-        self.keep_at_once(Life::of(&knowing))?;
-        state.replica = knowing;
-        Ok(Some(std::mem::take(&mut state.waiting)))
+        self.keep(&mut state, knowing)?;
+        Ok(Some(self.waited(&mut state)))
     }
 
     /// Removes everything, once the node is no owner any more; whether it still is none and holds
-    /// nothing now. Blocks.
+    /// nothing now. Blocks, and holds nobody else up.
     ///
     /// # Errors
     /// The engine's; some of it may be gone.
     pub(crate) fn forget(&self) -> Result<bool, ShelfError> {
+        let _alone = self.change.lock();
         let mut state = self.state.lock();
         let me = state.replica.member().node;
         if state.replica.owners().has_node(me) {
             return Ok(false);
         }
         state.replica.begin(ReplicaIncarnation::default());
+        drop(state);
         self.empty()?;
         if let Some(lives) = &self.place.lives {
             lives.forget(self.place.keyspace, self.place.partition)?;
@@ -310,16 +450,29 @@ impl PartitionCopy {
         Ok(true)
     }
 
+    /// The engine that the records are in.
+    pub(super) const fn engine(&self) -> &Arc<dyn Engine> {
+        &self.place.engine
+    }
+
     fn shelf(&self, patience: Patience) -> EngineShelf<'_> {
         let Place { engine, keyspace, form, .. } = &self.place;
         EngineShelf::new(&**engine, keyspace.0, *form, patience)
     }
 
-    fn keep_at_once(&self, life: Life) -> Result<(), ShelfError> {
-        if let Some(lives) = &self.place.lives {
-            lives.keep(self.place.keyspace, self.place.partition, life)?;
-            self.place.engine.sync()?;
+    /// Keeps what must not be forgotten of `next`, and goes on as that. No answer goes out before
+    /// it is durable.
+    fn keep(&self, state: &mut State, next: Replica) -> Result<(), ShelfError> {
+        let Place { keyspace, partition, lives, .. } = &self.place;
+        let life = Life::of(&next);
+        if let Some(lives) = lives {
+            // What was given up at once, in memory, is not given up on the disk yet.
+            let changed = life != Life::of(&state.replica) || life == Life::default();
+            if changed {
+                state.kept = state.kept.join(lives.keep(*keyspace, *partition, life)?);
+            }
         }
+        state.replica = next;
         Ok(())
     }
 
@@ -329,7 +482,10 @@ impl PartitionCopy {
             loop {
                 let mut shelf = self.shelf(Patience::Block);
                 let mut keys: Vec<Vec<u8>> = Vec::new();
-                shelf.page(slot, None, EMPTIED_AT_ONCE, |key, _| keys.push(key.to_vec()))?;
+                shelf.page(slot, None, EMPTIED_AT_ONCE, |key, _| {
+                    keys.push(key.to_vec());
+                    true
+                })?;
                 if keys.is_empty() {
                     break;
                 }

@@ -13,14 +13,36 @@ pub(crate) mod rig;
 mod settle;
 mod shelf;
 
-pub(crate) use copy::{Asked, PartitionCopy, Tell, Waiting};
-pub(crate) use life::LIVES_SPACE;
+pub(crate) use copy::{Asked, PartitionCopy, Place, Tell, Waiting};
+pub(crate) use life::Lives;
+pub(crate) use settle::SettleQueue;
+pub(crate) use shelf::ShelfError;
 
 use arc_swap::ArcSwap;
 use shoal_core::PartitionId;
 use shoal_core::ids::Incarnation;
+use shoal_storage::Engine;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// [Founds](PartitionCopy::found) every one of `copies`, durably once this has returned: with one
+/// sync for each of their engines. Blocks.
+///
+/// # Errors
+/// An engine's; some of them may have begun.
+pub(crate) fn found_all(copies: &[Arc<PartitionCopy>]) -> Result<(), ShelfError> {
+    let mut engines: Vec<&Arc<dyn Engine>> = Vec::new();
+    for copy in copies {
+        copy.found()?;
+        if !engines.iter().any(|engine| Arc::ptr_eq(engine, copy.engine())) {
+            engines.push(copy.engine());
+        }
+    }
+    for engine in engines {
+        engine.sync()?;
+    }
+    Ok(())
+}
 
 /// The copies of this node by what they are copies of.
 #[derive(Default)]
@@ -48,6 +70,35 @@ impl Copies {
         self.held.rcu(|held| {
             let mut held = BTreeMap::clone(held);
             held.insert((keyspace, partition), Arc::clone(copy));
+            held
+        });
+    }
+
+    /// Takes every copy out of which `keep` is not true.
+    pub(crate) fn retain(
+        &self,
+        keep: impl Fn((Incarnation, PartitionId), &Arc<PartitionCopy>) -> bool,
+    ) {
+        if self.held.load().iter().all(|(place, copy)| keep(*place, copy)) {
+            return;
+        }
+        self.held.rcu(|held| {
+            let kept = held.iter().filter(|(place, copy)| keep(**place, copy));
+            kept.map(|(place, copy)| (*place, Arc::clone(copy))).collect::<BTreeMap<_, _>>()
+        });
+    }
+
+    /// Every copy, with what it is a copy of.
+    pub(crate) fn all(&self) -> Vec<((Incarnation, PartitionId), Arc<PartitionCopy>)> {
+        let held = self.held.load();
+        held.iter().map(|(place, copy)| (*place, Arc::clone(copy))).collect()
+    }
+
+    /// Adds copies of what there was none of.
+    pub(crate) fn add_all(&self, copies: &[((Incarnation, PartitionId), Arc<PartitionCopy>)]) {
+        self.held.rcu(|held| {
+            let mut held = BTreeMap::clone(held);
+            held.extend(copies.iter().cloned());
             held
         });
     }

@@ -34,14 +34,25 @@ pub(crate) struct EngineShelf<'e> {
     form: Form,
     patience: Patience,
     commit: Cell<Commit>,
-    /// What keys that were looked at count for, since whoever puts under them comes right after.
+    /// What keys that were looked at count for, since whoever puts under them comes right after;
+    /// nothing where nobody will.
     seen: RefCell<Vec<(Slot, Vec<u8>, Tally)>>,
+    only_looks: bool,
+    /// Behind which of `seen` the next key is looked for first: keys are put in the order in which
+    /// they were looked at.
+    next: Cell<usize>,
 }
 
 impl<'e> EngineShelf<'e> {
     pub(crate) fn new(engine: &'e dyn Engine, space: u32, form: Form, patience: Patience) -> Self {
         let (commit, seen) = (Cell::new(Commit::DONE), RefCell::new(Vec::new()));
-        Self { engine, space, form, patience, commit, seen }
+        let (only_looks, next) = (false, Cell::new(0));
+        Self { engine, space, form, patience, commit, seen, only_looks, next }
+    }
+
+    /// The same, for whoever puts and removes nothing.
+    pub(crate) fn for_looking(self) -> Self {
+        Self { only_looks: true, ..self }
     }
 
     /// What everything seen and put so far depends on.
@@ -79,9 +90,12 @@ impl<'e> EngineShelf<'e> {
     /// What the key counts for now.
     fn tally(&self, slot: Slot, key: &[u8]) -> Result<Tally, ShelfError> {
         let seen = self.seen.borrow();
-        if let Some((.., tally)) =
-            seen.iter().rev().find(|(at, seen, _)| *at == slot && seen == key)
+        let (before, behind) = seen.split_at(self.next.get().min(seen.len()));
+        let mut found = behind.iter().chain(before).enumerate();
+        if let Some((passed, (.., tally))) =
+            found.find(|(_, (at, seen, _))| *at == slot && seen == key)
         {
+            self.next.set((self.next.get() + passed + 1) % seen.len());
             return Ok(*tally);
         }
         drop(seen);
@@ -91,6 +105,7 @@ impl<'e> EngineShelf<'e> {
     fn submit(&self, ops: &[Op<'_>]) -> Result<(), ShelfError> {
         // What was seen holds no longer.
         self.seen.borrow_mut().clear();
+        self.next.set(0);
         if !ops.is_empty() {
             self.join(self.engine.submit(ops)?);
         }
@@ -114,7 +129,9 @@ impl Shelf for EngineShelf<'_> {
             tally = counted(record);
             f(record)
         })?;
-        self.seen.borrow_mut().push((slot, key.to_vec(), tally));
+        if !self.only_looks {
+            self.seen.borrow_mut().push((slot, key.to_vec(), tally));
+        }
         Ok((result, ()))
     }
 
@@ -123,17 +140,14 @@ impl Shelf for EngineShelf<'_> {
         slot: Slot,
         after: Option<&[u8]>,
         limit: usize,
-        mut f: impl FnMut(&[u8], &Record<'_>),
+        mut f: impl FnMut(&[u8], &Record<'_>) -> bool,
     ) -> Result<(), ShelfError> {
         if self.patience == Patience::Inline {
             return Err(ShelfError::Cold);
         }
         let mut damage = None;
         let mut visit = |key: &[u8], stored: &[u8]| match read_record(key, stored) {
-            Ok(record) => {
-                f(key, &record);
-                true
-            }
+            Ok(record) => f(key, &record),
             Err(error) => {
                 damage = Some(error);
                 false

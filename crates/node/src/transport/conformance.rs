@@ -7,7 +7,12 @@
 //! Does not know: how a transport is made; a [`Subject`] does.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "to fail is how a test answers")]
 
-use super::{Admission, Answerer, Denied, Identity, Kind, MAX_BODY, Serve, Transport, Unreachable};
+mod standing;
+
+use super::{
+    Admission, Answerer, Denied, Identity, Kind, LinkStatus, MAX_BODY, Serve, Transport,
+    Unreachable,
+};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use shoal_core::{ClusterId, NodeId};
@@ -39,8 +44,12 @@ pub const fn identity(n: u32) -> Identity {
 pub struct Host {
     denied: Mutex<Option<Denied>>,
     control_only: Mutex<bool>,
+    /// Tokens that are not on record.
+    stale: Mutex<BTreeSet<u64>>,
     kept: Mutex<Vec<Answerer>>,
     seen: Mutex<Vec<Bytes>>,
+    /// Held, as a node holds its transport.
+    holds: Mutex<Option<Arc<dyn Transport>>>,
     links: mpsc::UnboundedSender<(NodeId, bool)>,
 }
 
@@ -71,6 +80,21 @@ impl Host {
     pub fn deny(&self, why: Option<Denied>) {
         *self.denied.lock() = why;
     }
+
+    /// Takes whoever presents this token for stale from now on, or no longer.
+    pub fn take_for_stale(&self, token: u64, stale: bool) {
+        let mut tokens = self.stale.lock();
+        if stale {
+            tokens.insert(token)
+        } else {
+            tokens.remove(&token)
+        };
+    }
+
+    /// Lets others in for control only from now on, or for everything.
+    pub fn let_in_for_control_only(&self, only: bool) {
+        *self.control_only.lock() = only;
+    }
 }
 
 impl Serve for Host {
@@ -79,7 +103,8 @@ impl Serve for Host {
     }
 
     fn admit(&self, who: Identity) -> Result<Admission, Denied> {
-        let denied = *self.denied.lock();
+        let stale = self.stale.lock().contains(&who.token).then_some(Denied::StaleNode);
+        let denied = self.denied.lock().or(stale);
         let control_only = who.node.0 == 0 || *self.control_only.lock();
         let admission = if control_only { Admission::ControlOnly } else { Admission::Whole };
         denied.map_or(Ok(admission), Err)
@@ -109,6 +134,8 @@ impl Station {
         let host = Arc::new(Host {
             denied: Mutex::default(),
             control_only: Mutex::default(),
+            stale: Mutex::default(),
+            holds: Mutex::default(),
             kept: Mutex::default(),
             seen: Mutex::default(),
             links: sender,
@@ -120,6 +147,30 @@ impl Station {
     /// Waits for the next time that a link comes up or goes.
     pub async fn link(&mut self) -> (NodeId, bool) {
         tokio::time::timeout(LONG, self.links.recv()).await.expect("in time").expect("it lives")
+    }
+
+    /// Waits until what the transport says of its first link is so.
+    pub async fn until(&self, what: &str, so: impl Fn(&LinkStatus) -> bool) {
+        let wait = async {
+            while !self.transport.links().first().is_some_and(&so) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(LONG, wait).await.unwrap_or_else(|_| panic!("{what}"));
+    }
+
+    /// Begins to ask; the receiver hears what comes of it.
+    pub fn begin(
+        &self,
+        to: u32,
+        kind: Kind,
+        body: &[u8],
+    ) -> oneshot::Receiver<Result<Bytes, Unreachable>> {
+        let (sender, receiver) = oneshot::channel();
+        // Nobody listens once the test is over.
+        let reply = Box::new(move |told| drop(sender.send(told)));
+        self.transport.ask(NodeId(to), kind, Bytes::copy_from_slice(body), LONG, reply);
+        receiver
     }
 
     /// Asks, and waits for what comes of it.
@@ -170,6 +221,7 @@ pub async fn run(subject: &impl Subject) {
     a_newcomer_can_introduce_itself_and_no_more(subject).await;
     a_member_that_is_not_on_record_waits_for_it(subject).await;
     another_identity_ends_the_links(subject).await;
+    standing::run(subject).await;
 }
 
 async fn questions_are_answered(subject: &impl Subject) {
@@ -220,6 +272,17 @@ async fn long_bodies_arrive_whole_and_longer_ones_are_refused(subject: &impl Sub
     body.push(0);
     assert_eq!(one.ask(2, Kind::Data, &body, LONG).await, Err(Unreachable::TooLong));
     assert_eq!(one.ask(2, Kind::Data, b"", LONG).await, Err(Unreachable::Failed));
+    // Several of several kinds at the same time, and short ones beside them.
+    body.pop();
+    let long = Kind::ALL.map(|kind| (kind, one.begin(2, kind, &body[..5 << 20])));
+    let short = Kind::ALL.map(|kind| one.begin(2, kind, b"echo"));
+    for told in short {
+        assert_eq!(told.await, Ok(Ok(Bytes::from_static(b"echo"))));
+    }
+    for (kind, told) in long {
+        let told = told.await.expect("every question is answered");
+        assert!(told.as_deref() == Ok(&body[..5 << 20]), "{}: {:?}", kind.name(), told.err());
+    }
 }
 
 async fn what_is_not_answered_is_told_by_name(subject: &impl Subject) {
@@ -375,8 +438,9 @@ async fn another_identity_ends_the_links(subject: &impl Subject) {
     assert_eq!(newcomer.link().await, (NodeId(1), true));
     assert_eq!(one.link().await, (NodeId(2), true));
     assert_eq!(one.ask(2, Kind::Data, b"echo", LONG).await.as_deref(), Ok(&b"echo"[..]));
-    newcomer.transport.assume(Identity { token: 6, ..identity(2) });
+    newcomer.transport.assume(identity(3));
     assert_eq!(newcomer.link().await, (NodeId(1), false));
+    assert_eq!(one.link().await, (NodeId(2), false));
     assert_eq!(newcomer.link().await, (NodeId(1), true));
-    assert_eq!(newcomer.ask(1, Kind::Data, b"who", LONG).await.as_deref(), Ok(&b"n2 data"[..]));
+    assert_eq!(newcomer.ask(1, Kind::Data, b"who", LONG).await.as_deref(), Ok(&b"n3 data"[..]));
 }

@@ -18,7 +18,7 @@ use super::{
     Unreachable,
 };
 use bytes::Bytes;
-use links::{End, Found, Life, Notice};
+use links::{End, Found, Life, Notice, Tokens};
 use parking_lot::Mutex;
 use shoal_core::NodeId;
 use std::collections::BTreeMap;
@@ -101,7 +101,9 @@ impl MemoryNetwork {
         let (notices, mut noted) = mpsc::unbounded_channel::<Notice>();
         runtime.spawn(async move {
             while let Some(Notice { serve, node, up }) = noted.recv().await {
-                serve.linked(node, up);
+                if let Some(serve) = serve.upgrade() {
+                    serve.linked(node, up);
+                }
             }
         });
         Arc::new(Self { runtime, notices, world })
@@ -197,8 +199,10 @@ impl MemoryNetwork {
             world.ends.get(address).cloned()
         };
         let Some(target) = target else { return Found::Nothing };
-        match judge(end, &target, me, Some(node)) {
-            Ok(admission) => Found::Peer { target: Arc::downgrade(&target), admission },
+        match judge_each_other(end, &target, node) {
+            Ok((admission, tokens)) => {
+                Found::Peer { target: Arc::downgrade(&target), admission, tokens }
+            }
             Err(why) => Found::Denied(why),
         }
     }
@@ -254,7 +258,9 @@ impl MemoryNetwork {
         let (sender, receiver) = oneshot::channel();
         // An asker that no longer waits has been told why.
         let answerer = Answerer::new(move |given| drop(sender.send(given)));
-        target.serve.serve(from, kind, body, answerer);
+        let serve = target.serve().ok_or(Unreachable::Lost)?;
+        serve.serve(from, kind, body, answerer);
+        drop(serve);
         target.count_served(from);
         let given = receiver.await.ok().flatten();
         self.pass(to, from).await?;
@@ -281,13 +287,13 @@ impl fmt::Debug for MemoryNetwork {
     }
 }
 
-/// Whether the two take each other for peers.
-fn judge(
+/// Whether they may be peers, by what both say.
+fn match_up(
     end: &Arc<End>,
     target: &Arc<End>,
     me: Identity,
     looked_for: Option<NodeId>,
-) -> Result<Admission, Denied> {
+) -> Result<(), Denied> {
     let there = target.identity();
     if Arc::ptr_eq(end, target) {
         return Err(Denied::SelfConnection);
@@ -305,7 +311,34 @@ fn judge(
     if !newcomer && me.node == there.node {
         return Err(Denied::StaleNode);
     }
-    target.serve.admit(me)
+    Ok(())
+}
+
+/// Whether two that know each other take each other for peers.
+fn judge_each_other(
+    end: &Arc<End>,
+    target: &Arc<End>,
+    node: NodeId,
+) -> Result<(Admission, Tokens), Denied> {
+    let (me, it) = (end.identity(), target.identity());
+    match_up(end, target, me, Some(node))?;
+    let before = end.tokens(node, target);
+    let (asked, there) = judge(end, it, before.map(|tokens| tokens.there))?;
+    let (asks, here) = judge(target, me, before.map(|tokens| tokens.here))?;
+    let whole = asked == Admission::Whole && asks == Admission::Whole;
+    let admission = if whole { Admission::Whole } else { Admission::ControlOnly };
+    Ok((admission, Tokens { here, there }))
+}
+
+/// Whether `at` admits a node, under its token of now or under that of a present link.
+fn judge(at: &End, who: Identity, before: Option<u64>) -> Result<(Admission, u64), Denied> {
+    // Whoever has just closed knows nobody.
+    let serve = at.serve().ok_or(Denied::UnknownNode)?;
+    let told = serve.admit(who).map(|admission| (admission, who.token));
+    match before.filter(|_| told.is_err()) {
+        Some(token) => serve.admit(Identity { token, ..who }).map(|admission| (admission, token)),
+        None => told,
+    }
 }
 
 /// A question on its way.
@@ -378,7 +411,8 @@ impl Transport for MemoryTransport {
         }
         let target = self.network.world.lock().ends.get(address).cloned();
         let Some(target) = target else { return reply(Err(Unreachable::Down)) };
-        if let Err(why) = judge(&self.end, &target, me, None) {
+        let matched = match_up(&self.end, &target, me, None);
+        if let Err(why) = matched.and_then(|()| judge(&target, me, None)) {
             return reply(Err(Unreachable::Denied(why)));
         }
         let way = (me.node, target.identity().node);
@@ -402,13 +436,16 @@ impl Transport for MemoryTransport {
     }
 
     fn assume(&self, identity: Identity) {
-        if !self.end.assume(identity) {
-            return;
+        if self.end.assume(identity) {
+            let ends: Vec<_> = self.network.world.lock().ends.values().cloned().collect();
+            for end in &ends {
+                end.unlink_from(&self.end);
+            }
         }
-        let ends: Vec<_> = self.network.world.lock().ends.values().cloned().collect();
-        for end in &ends {
-            end.unlink_from(&self.end);
-        }
+        self.network.settle_links();
+    }
+
+    fn review(&self) {
         self.network.settle_links();
     }
 

@@ -26,6 +26,14 @@ pub struct Field {
     pub doc: &'static str,
 }
 
+impl Field {
+    /// Whether it takes several values: a flag may be repeated, and a variable has commas.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        matches!(self.name, "listen" | "join" | "tag")
+    }
+}
+
 /// What a setting is when nobody set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultValue {
@@ -127,9 +135,45 @@ settings! {
     stop_grace "--stop-grace" "SHOAL_STOP_GRACE" "DURATION" Text("10s"),
         "0s to 10m",
         "How long running requests may take to finish when the server stops.";
-    name "--name" "SHOAL_NAME" "NAME" Found("the machine's host name"),
+    name "--name" "SHOAL_NAME" "NAME" Found("the machine's host name, or what `replace` says"),
         "1 to 64 letters, digits, `.`, `-` or `_`",
-        "What the node is called in logs and in INFO.";
+        "What the node is called in its cluster, in logs and in INFO. Only a new directory takes it.";
+    peer_listen "--peer-listen" "SHOAL_PEER_LISTEN" "HOST:PORT" Found("host and port + 1 of the first TCP address in `listen`; `none` where other machines reach that and there is no secret"),
+        "an IP address or `localhost` and a port (0 for any free one), or `none`",
+        "Where other nodes connect, by TCP and UDP. Addresses other than loopback need a secret; on the first start they also need `bootstrap`, `join` or `expect`.";
+    advertise "--advertise" "SHOAL_ADVERTISE" "HOST:PORT" Found("the peer address itself"),
+        "an IP address and a port (0 for that of the peer address), or `none`",
+        "Where other nodes reach this one, if not at `peer_listen`. Required where that is a wildcard.";
+    advertise_client "--advertise-client" "SHOAL_ADVERTISE_CLIENT" "HOST:PORT" Found("the first TCP address in `listen`"),
+        "a host and a port (0 for that of the listener), or `none`",
+        "Where clients are told to reach this node, if not at `listen`. Required where that is a wildcard and the node has peers.";
+    cluster_listen "--cluster-listen" "SHOAL_CLUSTER_LISTEN" "HOST:PORT" Found("host and port + 2 of the first TCP address in `listen`; `none` for a node without peers"),
+        "an IP address or `localhost` and a port (0 for any free one), or `none`",
+        "Where clients connect that know the cluster's map. Commands without a key answer for this node's own part there.";
+    secret_file "--secret-file" "SHOAL_SECRET_FILE" "FILE" Text("none"),
+        "a file that holds what `shoal cluster secret` prints, or `none`",
+        "What the nodes of one cluster share. It may stand in the variable SHOAL_CLUSTER_SECRET instead. Without one only nodes on the same machine become peers.";
+    join "--join" "SHOAL_JOIN" "HOST:PORT" Text("none"),
+        "one or several peer addresses of nodes, or `none`",
+        "Joins the cluster that these nodes belong to. Once the data directory belongs to a cluster this no longer counts.";
+    bootstrap "--bootstrap" "SHOAL_BOOTSTRAP" "BOOL" Text("false"),
+        "true or false, and not beside `join`",
+        "Founds a new cluster. Once the data directory belongs to a cluster this no longer counts.";
+    expect "--expect" "SHOAL_EXPECT" "COUNT" Text("none"),
+        "2 to 64, or `none`",
+        "Founds a new cluster as soon as so many nodes that belong to none, this one among them, have found each other through `join`; or joins the one that any of them belongs to.";
+    replace "--replace" "SHOAL_REPLACE" "NAME" Text("none"),
+        "the name of a node that is down, or `none`",
+        "With `join`: takes the name and the places of a node that is down and never comes back.";
+    zone "--zone" "SHOAL_ZONE" "NAME" Text("none"),
+        "1 to 64 letters, digits, `.`, `-` or `_`, or `none`",
+        "Where the node stands: replicas are spread over zones.";
+    weight "--weight" "SHOAL_WEIGHT" "COUNT" Text("100"),
+        "0 to 10,000",
+        "How much the node takes on, compared with others; 0 takes nothing new.";
+    tag "--tag" "SHOAL_TAG" "NAME=VALUE" Text("none"),
+        "up to 32 names with a value of at most 256 bytes each, or `none`",
+        "What else is to be noted about the node.";
     log_format "--log-format" "SHOAL_LOG_FORMAT" "FORMAT" Text("text"),
         "text or json",
         "How log lines look. They never contain values, and keys only as hashes.";

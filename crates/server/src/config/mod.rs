@@ -7,11 +7,14 @@
 //! Does not know: what the settings are used for.
 
 mod fields;
+mod peers;
 mod raw;
 mod resolve;
 pub mod units;
 
 pub use fields::{DefaultValue, FIELDS, Field, Raw, field};
+pub use peers::PeerSettings;
+pub(crate) use peers::first_tcp;
 pub use raw::{Origin, Problem, Words};
 pub use resolve::{LogFormat, LogLevel, Resolved, ShownSetting, load, resolve};
 

@@ -169,7 +169,7 @@ impl Raw {
         let mut raw = Self::default();
         for (name, value) in variables {
             let Some(field) = FIELDS.iter().find(|field| field.variable == name) else { continue };
-            let words = if field.name == "listen" {
+            let words = if field.is_list() {
                 value.split(',').map(|word| word.trim().to_owned()).collect()
             } else {
                 vec![value]

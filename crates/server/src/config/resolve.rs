@@ -6,6 +6,7 @@
 
 use super::DefaultValue;
 use super::fields::{FIELDS, Field, Raw, field};
+use super::peers::{self, PeerSettings, unless_none};
 use super::raw::{Origin, Problem, Words};
 use super::units::{ShownMillis, ShownSize, parse_millis, parse_size};
 use crate::listener::ListenAddress;
@@ -50,6 +51,10 @@ pub struct Resolved {
     pub log_level: LogLevel,
     /// Whether addresses other than loopback are allowed without encryption.
     pub insecure_open: bool,
+    /// Other nodes.
+    pub peers: PeerSettings,
+    /// Where clients connect that know the cluster's map; always TCP.
+    pub cluster_listen: Option<ListenAddress>,
     /// Where each setting's value comes from, by name.
     origins: BTreeMap<&'static str, Origin>,
 }
@@ -161,7 +166,10 @@ impl Resolved {
             },
             "log_level" => self.log_level.name().to_owned(),
             "insecure_open" => self.insecure_open.to_string(),
-            _ => String::new(),
+            "cluster_listen" => {
+                self.cluster_listen.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+            }
+            _ => self.peers.value_of(name).unwrap_or_default(),
         }
     }
 }
@@ -176,12 +184,13 @@ pub fn load(file: Option<&Path>, flags: Raw) -> Result<Resolved, Vec<Problem>> {
         let raw = Raw::from_file(path).map_err(|problem| vec![problem])?;
         layers.push((Origin::File(path.to_owned()), raw));
     }
+    let secret = std::env::var(peers::SECRET_VARIABLE).ok();
     // A variable that is not UTF-8 cannot be one of ours.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     layers.push((Origin::Environment, Raw::from_environment(variables)));
     layers.push((Origin::Flag, flags));
-    resolve(&layers)
+    resolve_with(&layers, secret.as_deref())
 }
 
 /// Turns what was written into what it means. Of several layers the later one wins, setting by
@@ -190,10 +199,19 @@ pub fn load(file: Option<&Path>, flags: Raw) -> Result<Resolved, Vec<Problem>> {
 /// # Errors
 /// Every [`Problem`] there is.
 pub fn resolve(layers: &[(Origin, Raw)]) -> Result<Resolved, Vec<Problem>> {
+    resolve_with(layers, None)
+}
+
+/// As [`resolve`], with the text of a cluster secret from outside the table.
+pub(super) fn resolve_with(
+    layers: &[(Origin, Raw)],
+    secret: Option<&str>,
+) -> Result<Resolved, Vec<Problem>> {
     let mut reader = Reader { layers, problems: Vec::new(), origins: BTreeMap::new() };
-    let resolved = Resolved {
+    let listen = reader.list("listen", read_address);
+    let peers = PeerSettings::read(&mut reader, &listen, secret);
+    let mut resolved = Resolved {
         data: reader.one("data", |text| non_empty(text).map(PathBuf::from)),
-        listen: reader.list("listen", read_address),
         memory: reader.one("memory", read_bool),
         memory_limit: reader.one("memory_limit", |text| size(text, 64 << 20, u64::MAX)),
         min_free: reader.one("min_free", read_min_free),
@@ -208,13 +226,23 @@ pub fn resolve(layers: &[(Origin, Raw)]) -> Result<Resolved, Vec<Problem>> {
         log_format: reader.one("log_format", read_format),
         log_level: reader.one("log_level", read_level),
         insecure_open: reader.one("insecure_open", read_bool),
+        cluster_listen: peers.read_cluster_listen(&mut reader, &listen),
+        listen,
+        peers,
         origins: BTreeMap::new(),
     };
     let Reader { mut problems, origins, .. } = reader;
+    resolved.origins = origins;
+    if resolved.origin("name") == Origin::Default
+        && let Some(replaced) = &resolved.peers.replace
+    {
+        resolved.name.clone_from(replaced);
+    }
     if problems.is_empty() {
         check_together(&resolved, &mut problems);
+        peers::check(&resolved, &mut problems);
     }
-    if problems.is_empty() { Ok(Resolved { origins, ..resolved }) } else { Err(problems) }
+    if problems.is_empty() { Ok(resolved) } else { Err(problems) }
 }
 
 /// What no setting can show alone.
@@ -247,7 +275,7 @@ fn check_together(resolved: &Resolved, problems: &mut Vec<Problem>) {
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     layers: &'a [(Origin, Raw)],
     problems: Vec<Problem>,
     origins: BTreeMap<&'static str, Origin>,
@@ -265,7 +293,8 @@ impl Reader<'_> {
         (words, origin)
     }
 
-    fn one<T: Fallback>(
+    /// A setting of one value.
+    pub(super) fn one<T: Fallback>(
         &mut self,
         name: &'static str,
         read: impl Fn(&str) -> Result<T, String>,
@@ -298,6 +327,44 @@ impl Reader<'_> {
         values
     }
 
+    /// A setting of one value or `none`; `None` where nobody wrote it and it has no default.
+    pub(super) fn maybe<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Option<T>> {
+        let (words, origin) = self.words(name);
+        if origin == Origin::Default && words.0.is_empty() {
+            return None;
+        }
+        let result = match words.0.as_slice() {
+            [word] => unless_none(word, read).map_err(|why| format!("is `{word}`, but {why}")),
+            _ => Err("is a list, but takes one value".to_owned()),
+        };
+        match result {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.complain(name, &origin, &why);
+                None
+            }
+        }
+    }
+
+    /// A setting of several values, or `none`.
+    pub(super) fn some<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let values = self.list(name, |word| unless_none(word, &read));
+        values.into_iter().flatten().collect()
+    }
+
+    /// Takes note of a problem.
+    pub(super) fn note(&mut self, problem: String) {
+        self.problems.push(Problem(problem));
+    }
+
     fn complain(&mut self, name: &str, origin: &Origin, why: &str) {
         let range = field(name).map_or("", |field| field.range);
         self.problems.push(Problem(format!("The setting {name} ({origin}) {why}; give {range}.")));
@@ -306,7 +373,7 @@ impl Reader<'_> {
 
 /// What stands in for a value that could not be read, so that the others can be read too. It is
 /// never used: a problem was noted.
-trait Fallback {
+pub(super) trait Fallback {
     fn fallback() -> Self;
 }
 
@@ -319,6 +386,7 @@ macro_rules! fallbacks {
 fallbacks!(
     bool = false,
     u64 = 0,
+    u16 = 0,
     Option<u64> = None,
     usize = 0,
     String = String::new(),
@@ -361,7 +429,7 @@ fn non_empty(text: &str) -> Result<&str, String> {
     if text.is_empty() { Err("that is empty".to_owned()) } else { Ok(text) }
 }
 
-fn read_bool(text: &str) -> Result<bool, String> {
+pub(super) fn read_bool(text: &str) -> Result<bool, String> {
     match text {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
@@ -369,7 +437,7 @@ fn read_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-fn read_address(text: &str) -> Result<ListenAddress, String> {
+pub(super) fn read_address(text: &str) -> Result<ListenAddress, String> {
     ListenAddress::from_str(text).map_err(|error| error.to_string())
 }
 
@@ -407,7 +475,7 @@ fn in_range<T: Copy + PartialOrd + fmt::Display>(value: T, least: T, most: T) ->
     }
 }
 
-fn read_name(text: &str) -> Result<String, String> {
+pub(super) fn read_name(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
         Ok(text.to_owned())

@@ -8,6 +8,7 @@
 use crate::resp::figures::unix_time_ms;
 use parking_lot::Mutex;
 use shoal_core::version::Millis;
+use shoal_node::Scope;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -76,6 +77,8 @@ pub struct Client {
     pub is_unix: bool,
     /// When it was accepted.
     pub connected: Instant,
+    /// Whether it came in through the listener for clients that know the cluster.
+    knows_cluster: AtomicBool,
     shown: Mutex<Shown>,
     killed: AtomicBool,
     waker: Mutex<Option<Waker>>,
@@ -95,6 +98,17 @@ impl Client {
     /// Changes what is shown. Short: others wait meanwhile.
     pub fn update(&self, change: impl FnOnce(&mut Shown)) {
         change(&mut self.shown.lock());
+    }
+
+    /// Whose keys its commands look at that name none.
+    pub(crate) fn scope(&self) -> Scope {
+        let knows_cluster = self.knows_cluster.load(Ordering::Relaxed);
+        if knows_cluster { Scope::Led } else { Scope::Cluster }
+    }
+
+    /// It came in through the listener for clients that know the cluster.
+    pub(crate) fn knows_cluster(&self) {
+        self.knows_cluster.store(true, Ordering::Relaxed);
     }
 
     /// Asks the connection to end: at once if it waits for its peer, else after what it is
@@ -187,6 +201,7 @@ impl Registry {
             local_address,
             is_unix,
             connected: now,
+            knows_cluster: AtomicBool::new(false),
             shown: Mutex::new(Shown {
                 protocol: Protocol::Undecided,
                 name: String::new(),

@@ -80,6 +80,12 @@ where
                 return Talk::Ended(End::Closed);
             }
             _ if wire.client().is_killed() => return Talk::Ended(End::Killed),
+            // What it has asked is kept in the session, and it goes on where it left off.
+            Run::Away => {
+                if let Err(end) = wire.until_answered(session.errands()).await {
+                    return Talk::Ended(end);
+                }
+            }
             // Others on this thread have their turn before the rest of a long pipeline.
             Run::Yield | Run::Cold => tokio::task::yield_now().await,
             Run::Idle => {

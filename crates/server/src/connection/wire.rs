@@ -6,6 +6,7 @@
 
 use super::registry::{Client, Entry};
 use super::{Held, Pace, Shared};
+use shoal_node::Errands;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -100,6 +101,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             self.wake_at(pace.deadline(now), cx);
             Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until other nodes have answered, which is bounded by their deadline, or until somebody
+    /// ends the connection. That the peer has closed its side says nothing: it may have sent all
+    /// that it wants to ask. Nor does a server that stops cut off what is half done.
+    pub(crate) async fn until_answered(&mut self, errands: &Errands) -> Result<(), End> {
+        let mut answered = pin!(errands.answered());
+        poll_fn(|cx| {
+            if answered.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            self.set_waker(cx);
+            if self.client().is_killed() { Poll::Ready(Err(End::Killed)) } else { Poll::Pending }
         })
         .await
     }

@@ -10,6 +10,7 @@ use super::query;
 use super::reply::{ErrorBody, Reply};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
+use shoal_core::quorum::Level;
 use shoal_core::record::Body;
 use shoal_core::update::{Outcome, SetExpiry, Update, When};
 use shoal_core::version::Millis;
@@ -21,6 +22,9 @@ use std::sync::Arc;
 
 /// The most operations of one batch.
 pub(crate) const MAX_OPS: usize = 1_024;
+
+/// How many of its reads are under way at a time, where other nodes answer them.
+const READS_AT_ONCE: usize = 64;
 
 /// The most bytes of values that one answer carries.
 pub(crate) const MAX_ANSWER: usize = 16 << 20;
@@ -74,8 +78,16 @@ enum What {
 
 /// What came of one operation.
 enum Done {
-    Found { value: Vec<u8>, version: Version, expires_at: Option<Millis> },
-    Stored { created: bool, version: Option<Version> },
+    Found {
+        value: Vec<u8>,
+        version: Version,
+        expires_at: Option<Millis>,
+    },
+    /// Whether the key was new is not known where nobody looked.
+    Stored {
+        created: Option<bool>,
+        version: Option<Version>,
+    },
     Removed,
     Absent,
     Refused(Refusal),
@@ -83,7 +95,7 @@ enum Done {
 
 #[derive(Default, Serialize)]
 struct ResultDocument<'a> {
-    /// `found`, `absent`, `created`, `replaced`, `removed` or `refused`.
+    /// `found`, `absent`, `created`, `replaced`, `stored`, `removed` or `refused`.
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
@@ -98,18 +110,31 @@ struct ResultDocument<'a> {
 }
 
 /// POST of a batch.
-pub(crate) async fn run(node: &Arc<Node>, target: Target, body: &[u8]) -> Result<Reply, Refusal> {
+pub(crate) async fn run(
+    node: &Arc<Node>,
+    target: Target,
+    level: Option<Level>,
+    body: &[u8],
+) -> Result<Reply, Refusal> {
     let ops = read(body)?;
     let mut done: Vec<Done> = Vec::with_capacity(ops.len());
     let mut answered = 0;
     let results = job::run(node, move |access| {
-        // Where a disk must be waited for, the batch goes on from the operation that met it.
+        access.at(level);
+        // Where a disk or another node must be waited for, the batch goes on from the operation
+        // that met it.
         while let Some(op) = ops.get(done.len()) {
+            let reads = ops[done.len()..].iter().take_while(|op| matches!(op.what, What::Get));
+            let reads = reads.take(READS_AT_ONCE).map(|op| op.key.as_slice());
+            if matches!(op.what, What::Get) && access.is_spread(&target) {
+                access.ahead_of_commands(&target, reads);
+            }
             let result = match step(access, &target, op, MAX_ANSWER - answered) {
                 Ok(result) => result,
-                Err(Halt::Cold) => return Err(Halt::Cold),
+                Err(halt @ (Halt::Cold | Halt::Away)) => return Err(halt),
                 Err(Halt::Refused(refusal)) => Done::Refused(refusal),
             };
+            access.over();
             if let Done::Found { value, .. } = &result {
                 answered += value.len();
             }
@@ -164,7 +189,7 @@ fn step(access: &mut Access<'_>, target: &Target, op: &Op, room: usize) -> Resul
             let expiry = ttl_ms.map_or(SetExpiry::Never, |ttl| SetExpiry::At(access.now() + ttl));
             let update = Update::Set { value, expiry, when: When::Always };
             access.update_at(target, &op.key, &update, op.event_time, |updated| Done::Stored {
-                created: updated.before.is_none(),
+                created: (!updated.blind).then_some(updated.before.is_none()),
                 version: updated.version,
             })
         }
@@ -215,7 +240,11 @@ fn answer(results: Vec<Done>) -> Reply {
                 }
             }
             Done::Stored { created, version } => ResultDocument {
-                status: if created { "created" } else { "replaced" },
+                status: match created {
+                    Some(true) => "created",
+                    Some(false) => "replaced",
+                    None => "stored",
+                },
                 version: version.map(|version| version.to_string()),
                 ..ResultDocument::default()
             },

@@ -1,9 +1,10 @@
-//! Asking the node on behalf of one request: here where the answer is at hand, on a thread that
-//! may wait where it is not, and never telling what is not yet durable.
+//! Asking the node on behalf of one request: here where the answer is at hand, by waiting for
+//! other nodes where they have it, on a thread that may wait where a disk has, and never telling
+//! what is not yet durable.
 
-use shoal_node::{Access, Node};
+use shoal_node::{Access, Errands, Node};
 use shoal_node::{Code, Halt, Refusal};
-use shoal_storage::Patience;
+use shoal_storage::{Commit, Patience};
 use std::sync::Arc;
 
 /// Runs `job`, again from where it left off on another thread if a disk may have to be waited
@@ -13,18 +14,23 @@ where
     J: FnMut(&mut Access<'_>) -> Result<T, Halt> + Send + 'static,
     T: Send + 'static,
 {
-    let (mut outcome, mut commit) = {
-        let mut access = node.access(Patience::Inline);
-        let outcome = job(&mut access);
-        (outcome, access.commit())
-    };
+    let mut commit = Commit::DONE;
+    let mut errands = Errands::default();
+    let mut outcome;
+    loop {
+        let (came, seen, asked) = attempt(node, Patience::Inline, errands, &mut job);
+        (outcome, commit, errands) = (came, commit.join(seen), asked);
+        if !matches!(outcome, Err(Halt::Away)) {
+            break;
+        }
+        errands.answered().await;
+    }
     if matches!(outcome, Err(Halt::Cold)) {
         let there = Arc::clone(node);
         let later;
         (outcome, later) = blocking(move || {
-            let mut access = there.access(Patience::Block);
-            let outcome = job(&mut access);
-            (outcome, access.commit())
+            let (outcome, seen, _) = attempt(&there, Patience::Block, errands, &mut job);
+            (outcome, seen)
         })
         .await?;
         commit = commit.join(later);
@@ -33,8 +39,21 @@ where
     node.settled(commit).await?;
     outcome.map_err(|halt| match halt {
         Halt::Refused(refusal) => refusal,
-        Halt::Cold => Refusal::new(Code::Storage, "a read was not answered"),
+        Halt::Cold | Halt::Away => Refusal::new(Code::Storage, "a read was not answered"),
     })
+}
+
+/// Runs `job` once, as a continuation of the runs that have asked what is in `errands`.
+fn attempt<T>(
+    node: &Node,
+    patience: Patience,
+    errands: Errands,
+    job: &mut impl FnMut(&mut Access<'_>) -> Result<T, Halt>,
+) -> (Result<T, Halt>, Commit, Errands) {
+    let mut access = node.access(patience);
+    access.resume(errands);
+    let outcome = job(&mut access);
+    (outcome, access.commit(), access.suspend())
 }
 
 /// Runs what blocks on a thread that may.

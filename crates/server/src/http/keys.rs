@@ -7,6 +7,7 @@ use super::reply::Reply;
 use bytes::Bytes;
 use hyper::StatusCode;
 use shoal_core::Record;
+use shoal_core::quorum::Level;
 use shoal_core::record::Body;
 use shoal_core::update::{Outcome, SetExpiry, Tag, Update};
 use shoal_core::version::Millis;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 pub(crate) struct Place {
     pub(crate) target: Target,
     pub(crate) key: Vec<u8>,
+    /// How many of its replicas are waited for; `None` for what the keyspace says.
+    pub(crate) level: Option<Level>,
 }
 
 /// What a read found.
@@ -42,6 +45,7 @@ pub(crate) async fn get(
     with_value: bool,
 ) -> Result<Reply, Refusal> {
     let read = job::run(node, move |access| {
+        access.at(place.level);
         access.read(&place.target, &place.key, |record| look(record, &conditions, with_value))
     });
     Ok(match read.await? {
@@ -86,12 +90,15 @@ pub(crate) async fn put(
     let ttl_ms = query.ttl_ms()?;
     let event_time = query.event_time()?;
     let stored = job::run(node, move |access| {
+        access.at(place.level);
         let expires_at = ttl_ms.map(|ttl| access.now() + ttl);
         let expiry = expires_at.map_or(SetExpiry::Never, SetExpiry::At);
         let update = Update::Set { value: &value, expiry, when: conditions.when()? };
         access.update_at(&place.target, &place.key, &update, event_time, |updated| {
             let done = updated.outcome != Outcome::Unmet;
-            (done, updated.before.is_none(), updated.version, expires_at)
+            // What was not looked at is not called new.
+            let fresh = updated.before.is_none() && !updated.blind;
+            (done, fresh, updated.version, expires_at)
         })
     });
     let (done, fresh, version, expires_at) = stored.await?;
@@ -115,6 +122,7 @@ pub(crate) async fn delete(
     let event_time = query.event_time()?;
     let conditional = !conditions.is_empty();
     let removed = job::run(node, move |access| {
+        access.at(place.level);
         let update = Update::Delete { when: conditions.when()? };
         access.update_at(&place.target, &place.key, &update, event_time, |updated| {
             updated.outcome != Outcome::Unmet

@@ -8,6 +8,7 @@
 
 mod batch;
 mod body;
+mod cluster;
 mod conditions;
 mod form;
 mod guard;
@@ -246,14 +247,15 @@ async fn dispatch(
     let node = &shared.node;
     let name = captures.keyspace.clone().unwrap_or_default();
     let target = captures.keyspace.map_or(Target::DEFAULT, |name| Target::Named(name.into()));
-    let place = keys::Place { target: target.clone(), key: captures.key };
+    let level = query.level()?;
+    let place = keys::Place { target: target.clone(), key: captures.key, level };
     let conditions = || Conditions::of(&head.headers);
     match handler {
         Handler::GetKey => keys::get(node, place, conditions()?, true).await,
         Handler::HeadKey => keys::get(node, place, conditions()?, false).await,
         Handler::PutKey => keys::put(node, place, conditions()?, query, body).await,
         Handler::DeleteKey => keys::delete(node, place, conditions()?, query).await,
-        Handler::Batch => batch::run(node, target, &body).await,
+        Handler::Batch => batch::run(node, target, level, &body).await,
         Handler::Scan => scan::run(node, target, query).await,
         Handler::ListKeyspaces => Ok(keyspaces::list(node)),
         Handler::CreateKeyspace => keyspaces::create(node, name, &body).await,
@@ -261,6 +263,30 @@ async fn dispatch(
         Handler::AlterKeyspace => keyspaces::alter(node, name, &body).await,
         Handler::DropKeyspace => keyspaces::drop(node, name).await,
         Handler::Compact => system::compact(node).await,
+        _ => administer(shared, handler, place, &captures.name, query).await,
+    }
+}
+
+async fn administer(
+    shared: &Shared,
+    handler: Handler,
+    place: keys::Place,
+    name: &str,
+    query: &Query,
+) -> Result<Reply, Refusal> {
+    let node = &shared.node;
+    match handler {
+        Handler::ClusterStatus => Ok(cluster::status(node)),
+        Handler::ClusterNodes => Ok(cluster::nodes(shared)),
+        Handler::ClusterMap => cluster::map(node, query),
+        Handler::ClusterEvents => Ok(cluster::events(node)),
+        Handler::Forget => cluster::forget(node, name.to_owned()).await,
+        Handler::AcceptLoss => cluster::accept_loss(node, query).await,
+        Handler::Explain => cluster::explain(node, &place.target, place.key).await,
+        Handler::LocalKeys => cluster::local_keys(node, place.target, query).await,
+        Handler::KeyNodes => cluster::key_nodes(shared, query, &place.key),
+        Handler::Discovery => Ok(cluster::discovery(shared)),
+        Handler::DiscoveryPlain => Ok(cluster::discovery_plain(shared)),
         Handler::Health => Ok(system::health(shared)),
         Handler::Ready => Ok(system::ready(shared)),
         Handler::Metrics => {
@@ -269,5 +295,6 @@ async fn dispatch(
         }
         Handler::OpenApi => Ok(Reply::json(hyper::StatusCode::OK, &openapi::document())),
         Handler::Errors => Ok(system::errors()),
+        _ => Err(Refusal::new(Code::NoRoute, "there is nothing at this path")),
     }
 }

@@ -7,6 +7,8 @@
 use super::path::percent_decode;
 use super::routes::{Parameter, Place};
 use crate::config::units::parse_millis;
+use crate::resp::levels;
+use shoal_core::quorum::Level;
 use shoal_core::version::{MAX_WALL_MS, Millis};
 use shoal_node::{Code, Refusal};
 
@@ -78,6 +80,15 @@ impl Query {
         self.text("ttl")?.map(ttl_ms).transpose()
     }
 
+    /// `?consistency=`; `None` for what the keyspace says.
+    pub(crate) fn level(&self) -> Result<Option<Level>, Refusal> {
+        let parse = |word: &[u8]| {
+            let message = "`consistency` is one, quorum, all or default";
+            levels::parse(word).ok_or_else(|| Refusal::new(Code::BadOption, message))
+        };
+        Ok(self.get("consistency").map(parse).transpose()?.flatten())
+    }
+
     /// `?event_time=`, in milliseconds since the Unix epoch.
     pub(crate) fn event_time(&self) -> Result<Option<Millis>, Refusal> {
         let time = self.number("event_time")?;
@@ -114,6 +125,7 @@ mod tests {
         Parameter::query("ttl", "a time"),
         Parameter::query("prefix", "bytes"),
         Parameter::query("values", "a flag"),
+        Parameter::query("consistency", "a level"),
         Parameter::path("key", "not in the query"),
     ];
 
@@ -134,6 +146,20 @@ mod tests {
         for raw in ["tll=5", "ttl=5&ttl=6", "key=a", "prefix=%", "=5"] {
             assert_eq!(parse(raw).expect_err(raw).code, Code::BadRequest, "{raw}");
         }
+    }
+
+    #[test]
+    fn levels_are_read() {
+        for (raw, level) in [
+            ("", None),
+            ("consistency=default", None),
+            ("consistency=one", Some(Level::One)),
+            ("consistency=ALL", Some(Level::All)),
+        ] {
+            assert_eq!(parse(raw).expect("it is known").level(), Ok(level), "{raw}");
+        }
+        let wrong = parse("consistency=two").expect("it is known").level();
+        assert_eq!(wrong.expect_err("there is no such level").code, Code::BadOption);
     }
 
     #[test]

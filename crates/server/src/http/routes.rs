@@ -12,7 +12,7 @@ use shoal_node::{Code, Refusal};
 pub struct Route {
     /// The method.
     pub method: &'static str,
-    /// The path; `{keyspace}` stands for one segment, `{key}` for everything that is left.
+    /// The path; `{keyspace}` and `{name}` stand for one segment, `{key}` for everything that is left.
     pub path: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,
@@ -100,6 +100,17 @@ pub(crate) enum Handler {
     AlterKeyspace,
     DropKeyspace,
     Compact,
+    ClusterStatus,
+    ClusterNodes,
+    ClusterMap,
+    ClusterEvents,
+    Forget,
+    AcceptLoss,
+    Explain,
+    LocalKeys,
+    KeyNodes,
+    Discovery,
+    DiscoveryPlain,
     Health,
     Ready,
     Metrics,
@@ -127,6 +138,7 @@ const KEY: Parameter = Parameter::path(
     "Everything after the slash, percent-decoded once and never normalised; 1 to 16,384 bytes.",
 );
 const KEYSPACE: Parameter = Parameter::path("keyspace", "The keyspace's name.");
+const NAME: Parameter = Parameter::path("name", "What the node is called.");
 const IF_MATCH: Parameter = Parameter::header(
     "If-Match",
     "Go on only if the key's entity tag is in this list, or, with `*`, if the key has a value.",
@@ -143,6 +155,14 @@ const EVENT_TIME: Parameter = Parameter::query(
     "event_time",
     "The caller's own time of the write, in milliseconds since 1970; an older write than the stored one answers 409 superseded.",
 );
+
+const CONSISTENCY: Parameter = Parameter::query(
+    "consistency",
+    "How many replicas are waited for: one, quorum, all, or default for what the keyspace says.",
+);
+const OF_KEYSPACE: Parameter = Parameter::query("keyspace", "Only of this keyspace.");
+const IN_KEYSPACE: Parameter =
+    Parameter::query("keyspace", "The keyspace's name; `default` unless said.");
 
 const READS: &[(u16, &str)] = &[
     (
@@ -171,35 +191,36 @@ macro_rules! routes {
 }
 
 routes! {
-    GET "/{key}" GetKey None [KEY, IF_MATCH, IF_NONE_MATCH] READS,
+    GET "/{key}" GetKey None [KEY, CONSISTENCY, IF_MATCH, IF_NONE_MATCH] READS,
         "Reads a key of the keyspace `default`.";
-    HEAD "/{key}" HeadKey None [KEY, IF_MATCH, IF_NONE_MATCH] READS,
+    HEAD "/{key}" HeadKey None [KEY, CONSISTENCY, IF_MATCH, IF_NONE_MATCH] READS,
         "As GET, without the value.";
-    PUT "/{key}" PutKey Value [KEY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
+    PUT "/{key}" PutKey Value [KEY, CONSISTENCY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
         "Stores the body under a key of the keyspace `default`.";
-    POST "/{key}" PutKey Value [KEY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
+    POST "/{key}" PutKey Value [KEY, CONSISTENCY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
         "As PUT, for `curl -X POST -d value`.";
-    DELETE "/{key}" DeleteKey None [KEY, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] REMOVES,
+    DELETE "/{key}" DeleteKey None [KEY, CONSISTENCY, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] REMOVES,
         "Removes a key of the keyspace `default`.";
-    GET "/v1/keyspaces/{keyspace}/keys/{key}" GetKey None [KEYSPACE, KEY, IF_MATCH, IF_NONE_MATCH] READS,
+    GET "/v1/keyspaces/{keyspace}/keys/{key}" GetKey None [KEYSPACE, KEY, CONSISTENCY, IF_MATCH, IF_NONE_MATCH] READS,
         "Reads a key.";
-    HEAD "/v1/keyspaces/{keyspace}/keys/{key}" HeadKey None [KEYSPACE, KEY, IF_MATCH, IF_NONE_MATCH] READS,
+    HEAD "/v1/keyspaces/{keyspace}/keys/{key}" HeadKey None [KEYSPACE, KEY, CONSISTENCY, IF_MATCH, IF_NONE_MATCH] READS,
         "As GET, without the value.";
-    PUT "/v1/keyspaces/{keyspace}/keys/{key}" PutKey Value [KEYSPACE, KEY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
+    PUT "/v1/keyspaces/{keyspace}/keys/{key}" PutKey Value [KEYSPACE, KEY, CONSISTENCY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
         "Stores the body under a key.";
-    POST "/v1/keyspaces/{keyspace}/keys/{key}" PutKey Value [KEYSPACE, KEY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
+    POST "/v1/keyspaces/{keyspace}/keys/{key}" PutKey Value [KEYSPACE, KEY, CONSISTENCY, TTL, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] WRITES,
         "As PUT.";
-    DELETE "/v1/keyspaces/{keyspace}/keys/{key}" DeleteKey None [KEYSPACE, KEY, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] REMOVES,
+    DELETE "/v1/keyspaces/{keyspace}/keys/{key}" DeleteKey None [KEYSPACE, KEY, CONSISTENCY, EVENT_TIME, IF_MATCH, IF_NONE_MATCH] REMOVES,
         "Removes a key.";
     GET "/v1/keyspaces/{keyspace}/keys" Scan None [
             KEYSPACE,
+            CONSISTENCY,
             Parameter::query("prefix", "Only keys that begin with these bytes."),
             Parameter::query("cursor", "Where the last answer ended, as it said."),
             Parameter::query("limit", "At most so many keys: 1 to 1,024, 100 unless said."),
             Parameter::query("values", "Whether values are listed too: true or false.")
         ] &[(200, "Keys, ordered by slot, then key, and a `cursor` if there may be more. A page can hold fewer keys than asked for, or none, and still have a cursor: in memory it ends after looking at about 262,144 keys.")],
         "Lists keys, ordered by slot, then key.";
-    POST "/v1/keyspaces/{keyspace}/batch" Batch Json [KEYSPACE]
+    POST "/v1/keyspaces/{keyspace}/batch" Batch Json [KEYSPACE, CONSISTENCY]
         &[(200, "One result per operation, in the same order. Each stands for itself: the others are not undone where one is refused.")],
         "Does up to 1,024 gets, puts and deletes.";
     GET "/v1/keyspaces" ListKeyspaces None [] &[(200, "All keyspaces, by name.")],
@@ -212,12 +233,40 @@ routes! {
         "Changes a keyspace's options.";
     DELETE "/v1/keyspaces/{keyspace}" DropKeyspace None [KEYSPACE] &[(204, "Dropped, with everything in it.")],
         "Drops a keyspace and everything in it.";
+    GET "/v1/keyspaces/{keyspace}/explain/{key}" Explain None [KEYSPACE, KEY] &[(200, "Slot, partition, epoch, owners, what each of them holds under the key, and why it lives there.")],
+        "Explains where a key lives and why.";
+    GET "/v1/keyspaces/{keyspace}/local-keys" LocalKeys None [
+            KEYSPACE,
+            Parameter::query("after", "Only keys behind this one, the last of the answer before."),
+            Parameter::query("limit", "At most so many keys: 1 to 10,000, 100 unless said.")
+        ] &[(200, "Keys, ordered by slot, then key, and whether there may be `more`.")],
+        "Lists keys that the node that is asked holds a copy of.";
+    GET "/v1/cluster/status" ClusterStatus None [] &[(200, "Health, members, figures of every keyspace, links. `told_by_leader` says whether reports of copies are counted.")],
+        "Tells how the cluster is, as the node that is asked sees it.";
+    GET "/v1/cluster/nodes" ClusterNodes None [] &[(200, "Every node of the map with its state: joining, up, suspect, down, left or gone.")],
+        "Lists the nodes of the cluster.";
+    GET "/v1/cluster/map" ClusterMap None [OF_KEYSPACE] &[(200, "The map: nodes, keyspaces, and the owners of every partition.")],
+        "Shows the cluster map.";
+    GET "/v1/cluster/events" ClusterEvents None [] &[(200, "Up to 1,024 events, the oldest first.")],
+        "Lists what the node that is asked saw happen to the cluster lately.";
+    POST "/v1/cluster/forget/{name}" Forget None [NAME] &[(204, "The name is free; others take the node's places.")],
+        "Notes that a node that is down never comes back.";
+    POST "/v1/cluster/accept-loss" AcceptLoss None [OF_KEYSPACE] &[(200, "How many `partitions` go on with what is left.")],
+        "Lets partitions on disk that lost too many replicas go on with what is left; asked of the leader of the map.";
     POST "/v1/compact" Compact None [] &[(204, "Done.")],
         "Rewrites the files without what is not needed any more; answers when that is done.";
     GET "/v1/openapi.json" OpenApi None [] &[(200, "An OpenAPI 3.1 document.")],
         "This table as an OpenAPI document.";
     GET "/v1/errors" Errors None [] &[(200, "Every code with its meaning.")],
         "The table of errors.";
+    GET "/_cluster_status" ClusterStatus None [] &[(200, "As `/v1/cluster/status`.")],
+        "Tells how the cluster is, as the node that is asked sees it.";
+    GET "/_nodes/{key}" KeyNodes None [KEY, IN_KEYSPACE] &[(200, "The owners of the key, the one that leads it first, each with its address and whether it is up.")],
+        "Lists the nodes that hold a key.";
+    GET "/_nodes_discovery" Discovery None [] &[(200, "A list of all nodes with their addresses for clients.")],
+        "Lists the nodes of the cluster for clients.";
+    GET "/_nodes_discovery_plain" DiscoveryPlain None [] &[(200, "One address a line, of nodes that are up.")],
+        "Lists the addresses of the nodes that are up, as plain text.";
     GET "/_health" Health None [] &[(200, "The process is alive and a restart would not help."), (503, "The storage has stopped: `error` says why.")],
         "Whether the node should be left running: 503 if only a restart helps.";
     GET "/_ready" Ready None [] &[(200, "Requests are welcome."), (503, "Requests had better go elsewhere: `status` is `stopping` or `refusing_writes`; `error` has the code of the refusal, `disk_full`, `storage_stopped` or `map_in_doubt`.")],
@@ -231,6 +280,8 @@ routes! {
 pub(crate) struct Captures {
     /// The keyspace's name; `None` for the keyspace `default`.
     pub(crate) keyspace: Option<String>,
+    /// The name of a node; empty where the route has none.
+    pub(crate) name: String,
     /// The key; empty where the route has none.
     pub(crate) key: Vec<u8>,
 }
@@ -266,6 +317,7 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Captu
 #[derive(Clone, Copy, Debug, Default)]
 struct RawCaptures<'p> {
     keyspace: Option<&'p str>,
+    name: &'p str,
     key: &'p str,
 }
 
@@ -290,6 +342,7 @@ fn match_template<'p>(template: &str, path: &'p str) -> Option<RawCaptures<'p>> 
         };
         match segment {
             "{keyspace}" if !found.is_empty() => raw.keyspace = Some(found),
+            "{name}" if !found.is_empty() => raw.name = found,
             _ if segment == found => {}
             _ => return None,
         }
@@ -304,6 +357,8 @@ impl RawCaptures<'_> {
             String::from_utf8(percent_decode(name)?)
                 .map_err(|_| Refusal::new(Code::BadName, "a keyspace's name is written in UTF-8"))
         });
+        let name = String::from_utf8(percent_decode(self.name)?)
+            .map_err(|_| Refusal::new(Code::BadName, "a node's name is written in UTF-8"))?;
         let key = percent_decode(self.key)?;
         if route.path == "/{key}" && is_reserved(&key) {
             let message = "this key is reachable under /v1/keyspaces/default/keys/ only";
@@ -312,7 +367,7 @@ impl RawCaptures<'_> {
         if route.path.ends_with("/{key}") && key.is_empty() {
             return Err(Refusal::new(Code::BadKey, "a key is 1 to 16384 bytes long"));
         }
-        Ok(Captures { keyspace: keyspace.transpose()?, key })
+        Ok(Captures { keyspace: keyspace.transpose()?, name, key })
     }
 }
 
@@ -327,7 +382,8 @@ mod tests {
     }
 
     fn key(keyspace: Option<&str>, key: &[u8]) -> Captures {
-        Captures { keyspace: keyspace.map(str::to_owned), key: key.to_vec() }
+        let keyspace = keyspace.map(str::to_owned);
+        Captures { keyspace, key: key.to_vec(), ..Captures::default() }
     }
 
     #[test]
@@ -339,7 +395,10 @@ mod tests {
         for route in ROUTES {
             let named = |name| route.parameters.iter().any(|parameter| parameter.name == name);
             assert_eq!(route.path.contains("{key}"), named("key"), "{}", route.path);
-            assert_eq!(route.path.contains("{keyspace}"), named("keyspace"), "{}", route.path);
+            if route.path.contains("{keyspace}") {
+                assert!(named("keyspace"), "{}", route.path);
+            }
+            assert_eq!(route.path.contains("{name}"), named("name"), "{}", route.path);
             assert!(!route.answers.is_empty() && route.summary.ends_with('.'));
         }
     }
@@ -347,11 +406,15 @@ mod tests {
     #[test]
     fn every_row_is_found_by_its_own_path() {
         for route in ROUTES {
-            let path = route.path.replace("{keyspace}", "ks").replace("{key}", "some/key");
+            let path = route.path.replace("{keyspace}", "ks").replace("{name}", "n%32");
+            let path = path.replace("{key}", "some/key");
             let (handler, captures) = found(route.method, &path).expect(route.path);
             assert_eq!(handler, route.handler, "{} {}", route.method, route.path);
             if route.path.contains("{key}") {
                 assert_eq!(captures.key, b"some/key");
+            }
+            if route.path.contains("{name}") {
+                assert_eq!(captures.name, "n2");
             }
         }
     }

@@ -16,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::StatusCode;
 use serde::Serialize;
 use shoal_core::map::EngineKind;
+use shoal_core::quorum::Level;
 use shoal_core::record::Body;
 use shoal_core::slot::SLOT_COUNT;
 use shoal_core::version::Millis;
@@ -46,6 +47,7 @@ struct Ask {
     from: Begin,
     limit: usize,
     values: bool,
+    level: Option<Level>,
 }
 
 /// Where a page begins.
@@ -101,6 +103,7 @@ pub(crate) async fn run(node: &Arc<Node>, target: Target, query: &Query) -> Resu
         walk::page(node, &target, &ask).await?
     } else {
         let listed = job::run(node, move |access| {
+            access.at(ask.level);
             if !access.exists(&target) {
                 return Err(unknown(&target).into());
             }
@@ -138,6 +141,7 @@ fn read(query: &Query) -> Result<Ask, Refusal> {
         from: query.text("cursor")?.map_or(Ok(Begin::Start), read_cursor)?,
         limit,
         values: query.flag("values")?,
+        level: query.level()?,
     })
 }
 

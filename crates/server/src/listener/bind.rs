@@ -39,11 +39,24 @@ pub enum BindError {
     },
 }
 
+impl BindError {
+    /// What the operating system says.
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::InUse(_) => io::ErrorKind::AddrInUse.into(),
+            Self::NotASocket(_) => io::ErrorKind::AlreadyExists.into(),
+            Self::Io { error, .. } => error,
+        }
+    }
+}
+
 /// A listening socket with its real address.
 pub(crate) struct Bound {
     pub(crate) address: ListenAddress,
     pub(crate) socket: Socket,
     pub(crate) file: Option<SocketFile>,
+    /// Whether it is for clients that know the cluster and ask each node for its own part.
+    pub(crate) knows_cluster: bool,
 }
 
 /// A listening socket.
@@ -80,6 +93,15 @@ pub(crate) fn bind(address: &ListenAddress) -> Result<Bound, BindError> {
     })
 }
 
+/// As [`bind`], for clients that know the cluster and ask each node for its own part: commands that
+/// name no key answer only for the slots that this node leads.
+///
+/// # Errors
+/// As [`bind`].
+pub(crate) fn bind_for_cluster(address: &ListenAddress) -> Result<Bound, BindError> {
+    Ok(Bound { knows_cluster: true, ..bind(address)? })
+}
+
 fn bind_tcp(at: SocketAddr) -> io::Result<Bound> {
     let socket = socket2::Socket::new(Domain::for_address(at), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -92,7 +114,7 @@ fn bind_tcp(at: SocketAddr) -> io::Result<Bound> {
     socket.set_nonblocking(true)?;
     let listener = TcpListener::from(socket);
     let address = ListenAddress::Tcp(listener.local_addr()?);
-    Ok(Bound { address, socket: Socket::Tcp(listener), file: None })
+    Ok(Bound { address, socket: Socket::Tcp(listener), file: None, knows_cluster: false })
 }
 
 fn bind_unix(path: &Path) -> io::Result<Bound> {
@@ -106,7 +128,8 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let address = ListenAddress::Unix(path.to_owned());
-    Ok(Bound { address, socket: Socket::Unix(UnixListener::from(socket)), file: Some(file) })
+    let socket = Socket::Unix(UnixListener::from(socket));
+    Ok(Bound { address, socket, file: Some(file), knows_cluster: false })
 }
 
 /// Removes the socket file of a server that is gone.

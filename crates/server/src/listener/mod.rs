@@ -17,7 +17,7 @@ pub use bind::BindError;
 pub use sniff::{MAX_FIRST_LINE, Sniffed, sniff};
 
 pub(crate) use address::is_loopback;
-pub(crate) use bind::{Bound, bind};
+pub(crate) use bind::{Bound, Socket, bind, bind_for_cluster};
 pub(crate) use stream::{Prefixed, Stream};
 pub(crate) use worker::{Departures, Workers};
 
@@ -72,7 +72,7 @@ impl Accepted {
 
 /// Accepts connections at `bound` until it is dropped.
 pub(crate) async fn accept_all(bound: Bound, shared: Arc<Shared>, workers: Arc<Workers>) {
-    let Bound { address, socket, file } = bound;
+    let Bound { address, socket, file, knows_cluster } = bound;
     let _removed_at_the_end = file;
     let source = match Source::new(socket) {
         Ok(source) => source,
@@ -99,6 +99,9 @@ pub(crate) async fn accept_all(bound: Bound, shared: Arc<Shared>, workers: Arc<W
                     (peer, local)
                 };
                 let entry = shared.registry.enter(peer, local, is_unix);
+                if knows_cluster {
+                    entry.client.knows_cluster();
+                }
                 workers.hand_over(stream, entry, address.is_loopback_tcp()).await;
             }
             Err(error) => {
@@ -119,10 +122,10 @@ enum Source {
 }
 
 impl Source {
-    fn new(socket: bind::Socket) -> io::Result<Self> {
+    fn new(socket: Socket) -> io::Result<Self> {
         match socket {
-            bind::Socket::Tcp(listener) => TcpListener::from_std(listener).map(Self::Tcp),
-            bind::Socket::Unix(listener) => UnixListener::from_std(listener).map(Self::Unix),
+            Socket::Tcp(listener) => TcpListener::from_std(listener).map(Self::Tcp),
+            Socket::Unix(listener) => UnixListener::from_std(listener).map(Self::Unix),
         }
     }
 

@@ -15,7 +15,7 @@ use super::outward::{Figures, Outward};
 use super::{Notice, Shared};
 use parking_lot::{Mutex, RwLock};
 use shoal_core::NodeId;
-use shoal_node::transport::{Admission, Identity, LinkStatus};
+use shoal_node::transport::{Admission, Denied, Identity, LinkStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,7 +36,14 @@ pub(super) struct Contact {
     changed: Notify,
     /// The node showed that it is there.
     seen: Notify,
-    last_failure: Mutex<Option<String>>,
+    last_failure: Mutex<Option<Failure>>,
+}
+
+/// Why a link last went or could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Failure {
+    why: String,
+    denied: Option<Denied>,
 }
 
 impl Contact {
@@ -76,6 +83,34 @@ impl Contact {
         self.changed.notify_one();
     }
 
+    /// Tells the other side the next token of this node; dials at once under it where there is no
+    /// link.
+    pub(super) fn renew(&self, token: u64) {
+        match self.link() {
+            Some(link) => link.renew(token),
+            None => self.changed.notify_one(),
+        }
+    }
+
+    /// Judges the other side anew. Where something was denied it is tried again at once.
+    pub(super) fn review(&self, shared: &Shared) {
+        match self.link() {
+            Some(link) => self.review_link(shared, &link),
+            None if self.denied().is_some() => self.seen.notify_one(),
+            None => {}
+        }
+    }
+
+    fn review_link(&self, shared: &Shared, link: &Arc<Outward>) {
+        if let Err(why) = link.review() {
+            self.take_link(shared, Some(link), Ending::refusing(why));
+        }
+    }
+
+    fn denied(&self) -> Option<Denied> {
+        self.last_failure.lock().as_ref().and_then(|last| last.denied)
+    }
+
     /// Ends the link and dials no more.
     pub(super) fn withdraw(&self, shared: &Shared, why: Ending) {
         self.gone.store(true, Ordering::SeqCst);
@@ -100,10 +135,12 @@ impl Contact {
         let (queued_messages, queued_bytes, unanswered) =
             link.as_ref().map_or((0, 0, 0), |link| link.backlog());
         let figures = &self.figures;
+        let up = link.is_some_and(|link| link.is_up());
+        let last = self.last_failure.lock().clone();
         LinkStatus {
             node: self.node,
             address: self.address.lock().clone(),
-            up: link.is_some_and(|link| link.is_up()),
+            up,
             connects: figures.connects.load(Ordering::Relaxed),
             queued_messages,
             queued_bytes,
@@ -114,7 +151,8 @@ impl Contact {
             failed: figures.failed.load(Ordering::Relaxed),
             served: figures.served.load(Ordering::Relaxed),
             round_trip: figures.round_trip(),
-            last_failure: self.last_failure.lock().clone(),
+            denied: last.as_ref().and_then(|last| last.denied).filter(|_| !up),
+            last_failure: last.map(|last| last.why),
         }
     }
 
@@ -148,13 +186,14 @@ impl Contact {
         }
     }
 
-    fn failed(&self, why: String) {
+    fn failed(&self, why: String, denied: Option<Denied>) {
+        let failure = Some(Failure { why, denied });
         let mut last = self.last_failure.lock();
         // The same again is no news.
-        if last.as_ref() != Some(&why) {
+        if let Some(Failure { why, .. }) = failure.as_ref().filter(|_| *last != failure) {
             tracing::info!(node = %self.node, %why, "no link to a peer");
         }
-        *last = Some(why);
+        *last = failure;
     }
 
     /// Keeps a link until the node is forgotten or the transport is closed.
@@ -172,10 +211,14 @@ impl Contact {
             let begun = Instant::now();
             let me = shared.me(dialled.0);
             let limits = &shared.limits;
+            let judge = |who| shared.admit(who);
+            let (connect, handshake) = (limits.connect, limits.handshake);
             tokio::select! {
-                met = meet::dial(&dialled.1, me, self.node, limits.connect, limits.handshake) => {
+                met = meet::dial(&dialled.1, me, self.node, connect, handshake, judge) => {
                     match met {
-                        Ok(met) => self.carry(&shared, met, &dialled).await,
+                        Ok((met, admission)) => {
+                            self.carry(&shared, met, admission, &dialled).await;
+                        }
                         Err(why) => self.no_link(&shared, &why),
                     }
                 }
@@ -194,16 +237,25 @@ impl Contact {
 
     fn no_link(&self, shared: &Shared, why: &NoLink) {
         shared.counts.no_link(why);
-        self.failed(why.to_string());
+        self.failed(why.to_string(), why.denied());
     }
 
     /// Uses a link until it ends.
-    async fn carry(&self, shared: &Shared, met: Met, dialled: &(Identity, String)) {
+    async fn carry(
+        &self,
+        shared: &Shared,
+        met: Met,
+        admission: Admission,
+        dialled: &(Identity, String),
+    ) {
         let (limits, figures) = (Arc::clone(&shared.limits), Arc::clone(&self.figures));
-        let link = Arc::new(Outward::new(limits, Admission::Whole, figures));
+        let standing = shared.standing(met.agreed.peer, admission);
+        let link = Arc::new(Outward::new(limits, Some(standing), figures));
         if !self.install(shared, &link, dialled) {
             return;
         }
+        // Now that it can be found it is judged again: what changed meanwhile counts.
+        self.review_link(shared, &link);
         tracing::info!(node = %self.node, address = %dialled.1, "a link to a peer is up");
         let Met { stream, first, agreed } = met;
         let side = Arc::clone(&link);
@@ -211,7 +263,7 @@ impl Contact {
         let end = link::run(stream, first, agreed, longest, side, &shared.limits).await;
         self.take_link(shared, Some(&link), end.why);
         shared.counts.ended(end);
-        self.failed(describe(end));
+        self.failed(describe(end), end.told.unwrap_or(end.why).denied());
         if end.why.is_offence() {
             tracing::warn!(node = %self.node, why = end.why.name(), "a peer broke the protocol");
         }

@@ -3,6 +3,7 @@
 //! Holds: every reason has one name and one number; the numbers are part of the protocol, so
 //! they are never given to another reason.
 
+use shoal_node::transport::Denied;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,11 +42,17 @@ pub enum Ending {
     Stopped,
     /// Serving a question panicked.
     Panicked,
+    /// The map does not have the node any more.
+    UnknownNode,
+    /// The map has the node under another token.
+    StaleNode,
+    /// The node is no longer admitted, for another reason.
+    NotAdmitted,
 }
 
 impl Ending {
     /// All reasons, in the order of their numbers on the wire, which begin with 1.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::HungUp,
         Self::Broken,
         Self::Silent,
@@ -62,6 +69,9 @@ impl Ending {
         Self::Withdrawn,
         Self::Stopped,
         Self::Panicked,
+        Self::UnknownNode,
+        Self::StaleNode,
+        Self::NotAdmitted,
     ];
 
     /// Its name in metrics and logs.
@@ -84,6 +94,27 @@ impl Ending {
             Self::Withdrawn => "withdrawn",
             Self::Stopped => "stopped",
             Self::Panicked => "panicked",
+            Self::UnknownNode => "unknown_node",
+            Self::StaleNode => "stale_node",
+            Self::NotAdmitted => "not_admitted",
+        }
+    }
+
+    /// What ends a link to or from a node that is not admitted any more.
+    pub(super) const fn refusing(why: Denied) -> Self {
+        match why {
+            Denied::UnknownNode => Self::UnknownNode,
+            Denied::StaleNode => Self::StaleNode,
+            _ => Self::NotAdmitted,
+        }
+    }
+
+    /// What was refused, where it ended for that.
+    pub(super) const fn denied(self) -> Option<Denied> {
+        match self {
+            Self::UnknownNode => Some(Denied::UnknownNode),
+            Self::StaleNode => Some(Denied::StaleNode),
+            _ => None,
         }
     }
 
@@ -133,6 +164,9 @@ impl fmt::Display for Ending {
             Self::Withdrawn => "the node is no longer known so",
             Self::Stopped => "the node stops",
             Self::Panicked => "serving a question panicked",
+            Self::UnknownNode => "the map has no such node any more",
+            Self::StaleNode => "the map has the node under another token",
+            Self::NotAdmitted => "the node is no longer admitted",
         })
     }
 }
@@ -170,6 +204,6 @@ mod tests {
             assert_eq!(Ending::numbered(ending.number()), Some(ending));
         }
         assert_eq!(Ending::numbered(0), None);
-        assert_eq!(Ending::numbered(17), None);
+        assert_eq!(Ending::numbered(20), None);
     }
 }

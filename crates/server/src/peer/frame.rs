@@ -4,21 +4,25 @@
 //!
 //! | bytes | what |
 //! | --- | --- |
-//! | 1 | the format, 1 |
-//! | 1 | 1 question, 2 answer, 3 ping, 4 pong, 5 goodbye, 6 alive |
+//! | 1 | the format, 2 |
+//! | 1 | 1 question, 2 answer, 3 ping, 4 pong, 5 goodbye, 6 alive, 7 token |
 //! | 1 | a question's kind, an answer's outcome, else 0 |
-//! | 1 | 0 |
-//! | 4 | length of the body |
-//! | 8 | which question, ping or reason |
+//! | 1 | 1 if more of the same message follows, else 0 |
+//! | 4 | length of the body, at most 64 KiB |
+//! | 8 | which question or ping; the reason or token |
 //! | 4 | CRC32C of the body |
 //! | 4 | CRC32C of the 20 bytes before |
 //! | 16 | keyed tag over the frame's number in its direction (8 bytes), the 24 bytes before, and the body |
+//!
+//! A longer message is cut into frames that are alike but for the bodies; between them come frames
+//! of other messages. `assembly` puts it together again.
 //!
 //! The key belongs to one direction of one connection and the number is not sent, so a frame
 //! that is repeated, left out, moved, turned round or taken from another connection has a wrong
 //! tag. The checksums tell damage from forgery, and a damaged length before it is waited for.
 //!
-//! Holds: bodies are slices of what was read, never copied; nothing is taken from a stream after
+//! Holds: bodies are slices of what was read, but short ones are copied, so that keeping one does
+//! not keep the buffer; nothing is taken from a stream after
 //! its first bad frame; memory grows with the bytes that came, not with the length they claim.
 //!
 //! Does not know: sockets, what bodies mean.
@@ -31,14 +35,21 @@ use shoal_node::transport::Kind;
 /// The bytes before a body.
 pub(super) const HEAD: usize = 40;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// How far the checksum of the head reaches, and the tag's part of the head.
 const CHECKED: usize = 20;
 const TAGGED: usize = 24;
 
+/// The longest body of a frame. Whatever is urgent waits for one such body of each other kind.
+pub(super) const PIECE: usize = 64 << 10;
+
 /// The least that is read at once.
 const READ: usize = 64 << 10;
+
+/// Bodies below this length are copied out of what was read: one that is kept for long, a key or
+/// a small record, would else keep the whole buffer.
+const SHORT: usize = 4 << 10;
 
 /// How a question ended at the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +73,8 @@ pub(super) enum What {
     Goodbye,
     /// Nothing but that the answering side is there.
     Alive,
+    /// The token that whoever sends it has from now on.
+    Token,
 }
 
 impl What {
@@ -78,6 +91,7 @@ impl What {
             Self::Pong => (4, 0),
             Self::Goodbye => (5, 0),
             Self::Alive => (6, 0),
+            Self::Token => (7, 0),
         }
     }
 
@@ -94,6 +108,7 @@ impl What {
             (4, 0) => Self::Pong,
             (5, 0) => Self::Goodbye,
             (6, 0) => Self::Alive,
+            (7, 0) => Self::Token,
             _ => return None,
         })
     }
@@ -104,11 +119,13 @@ impl What {
     }
 }
 
-/// One message of a link.
+/// One message of a link, or a piece of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) what: What,
     pub(super) id: u64,
+    /// Whether the message goes on in another frame.
+    pub(super) more: bool,
     pub(super) body: Bytes,
 }
 
@@ -124,14 +141,16 @@ impl Sealer {
         Self { key, sent: 0 }
     }
 
-    /// The head of the next frame. The body follows it. Bodies are bounded far below 4 GiB.
-    pub(super) fn head(&mut self, what: What, id: u64, body: &[u8]) -> [u8; HEAD] {
-        let length = u32::try_from(body.len()).expect("bodies are at most 16 MiB");
+    /// The head of the next frame. The body follows it.
+    pub(super) fn head(&mut self, frame: &Frame) -> [u8; HEAD] {
+        let Frame { what, id, more, body } = frame;
+        let length = u32::try_from(body.len()).expect("bodies are at most 64 KiB");
         let (code, detail) = what.codes();
         let mut head = [0; HEAD];
         head[0] = FORMAT;
         head[1] = code;
         head[2] = detail;
+        head[3] = u8::from(*more);
         head[4..8].copy_from_slice(&length.to_be_bytes());
         head[8..16].copy_from_slice(&id.to_be_bytes());
         head[16..CHECKED].copy_from_slice(&crc32c::crc32c(body).to_be_bytes());
@@ -150,6 +169,7 @@ struct Head {
     what: What,
     length: usize,
     id: u64,
+    more: bool,
     body_crc: u32,
 }
 
@@ -158,16 +178,15 @@ struct Head {
 pub(super) struct Opener {
     key: Key,
     taken: u64,
-    longest: usize,
     buffer: BytesMut,
     head: Option<Head>,
     failed: Option<Ending>,
 }
 
 impl Opener {
-    /// Reads bodies of at most `longest` bytes; `first` is what was read already.
-    pub(super) const fn new(key: Key, longest: usize, first: BytesMut) -> Self {
-        Self { key, taken: 0, longest, buffer: first, head: None, failed: None }
+    /// `first` is what was read already.
+    pub(super) const fn new(key: Key, first: BytesMut) -> Self {
+        Self { key, taken: 0, buffer: first, head: None, failed: None }
     }
 
     /// Where to read more bytes to, with room for some. The room grows with what is there, so
@@ -202,7 +221,7 @@ impl Opener {
             Some(head) => head,
             None => {
                 let Some(bytes) = self.buffer.first_chunk::<HEAD>() else { return Ok(None) };
-                let head = read_head(bytes, self.longest)?;
+                let head = read_head(bytes)?;
                 *self.head.insert(head)
             }
         };
@@ -211,7 +230,8 @@ impl Opener {
         }
         self.head = None;
         let start = self.buffer.split_to(HEAD);
-        let body = self.buffer.split_to(head.length).freeze();
+        let body = self.buffer.split_to(head.length);
+        let body = if body.len() < SHORT { Bytes::copy_from_slice(&body) } else { body.freeze() };
         if crc32c::crc32c(&body) != head.body_crc {
             return Err(Ending::BadChecksum);
         }
@@ -220,11 +240,11 @@ impl Opener {
             return Err(Ending::Forged);
         }
         self.taken += 1;
-        Ok(Some(Frame { what: head.what, id: head.id, body }))
+        Ok(Some(Frame { what: head.what, id: head.id, more: head.more, body }))
     }
 }
 
-fn read_head(bytes: &[u8; HEAD], longest: usize) -> Result<Head, Ending> {
+fn read_head(bytes: &[u8; HEAD]) -> Result<Head, Ending> {
     if bytes[0] != FORMAT {
         return Err(Ending::BadFormat);
     }
@@ -232,17 +252,19 @@ fn read_head(bytes: &[u8; HEAD], longest: usize) -> Result<Head, Ending> {
     if crc32c::crc32c(&bytes[..CHECKED]) != crc(CHECKED) {
         return Err(Ending::BadChecksum);
     }
-    let what = What::coded(bytes[1], bytes[2]).filter(|_| bytes[3] == 0);
+    let what = What::coded(bytes[1], bytes[2]).filter(|_| bytes[3] <= 1);
     let what = what.ok_or(Ending::BadFrame)?;
     let length = crc(4) as usize;
-    if length > longest {
+    if length > PIECE {
         return Err(Ending::TooLong);
     }
-    if length > 0 && !what.has_body() {
+    let more = bytes[3] == 1;
+    // A piece brings something: else a message could go on for ever at no cost.
+    if length > 0 && !what.has_body() || more && length == 0 {
         return Err(Ending::BadFrame);
     }
     let id = bytes[8..].first_chunk().map_or(0, |id| u64::from_be_bytes(*id));
-    Ok(Head { what, length, id, body_crc: crc(16) })
+    Ok(Head { what, length, id, more, body_crc: crc(16) })
 }
 
 #[cfg(test)]

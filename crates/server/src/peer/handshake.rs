@@ -4,14 +4,17 @@
 //! dialer                                     acceptor
 //! HELLO  versions, who, whom, nonce     →    a foreign cluster, this node itself, …: REFUSED
 //! wrong proof, wrong node, …: REFUSED   ←    CHALLENGE  version, who, nonce, proof
-//! PROOF  proof                          →    wrong proof, not admitted: REFUSED
-//!                                       ←    WELCOME
+//! PROOF  token, proof                   →    wrong proof, not admitted: REFUSED
+//! not admitted: REFUSED                 ←    WELCOME  token, proof
+//! READY  proof                          →
 //! ```
 //!
 //! A proof is a tag over everything both have said so far, under a key that only those have who
 //! know the cluster's secret. The keys of the two directions come from the same bytes, so they
-//! are this connection's alone. A node without an id says node 0 and is held to introducing
-//! itself.
+//! are this connection's alone. Each side says the token of its start only once the other has
+//! proven the secret, and each judges the other by it: whoever was started from an old copy of a
+//! directory is neither let in nor taken for the node that it says it is. A node without an id
+//! says node 0 and is held to introducing itself.
 //!
 //! A packet is `SHPR`, its type (1 byte), the length of its payload (2 bytes), the payload, and
 //! the CRC32C of it all. A payload may have more fields than are known here: they are proven too
@@ -30,7 +33,7 @@ use shoal_node::transport::{Denied, Identity};
 use std::ops::RangeInclusive;
 
 /// The versions of the protocol spoken here.
-pub(super) const PROTOCOLS: RangeInclusive<u16> = 1..=1;
+pub(super) const PROTOCOLS: RangeInclusive<u16> = 2..=2;
 
 /// What makes every handshake one of its kind; must never be drawn twice.
 pub(super) type Nonce = [u8; 32];
@@ -50,6 +53,7 @@ enum Type {
     Proof = 3,
     Welcome = 4,
     Refused = 5,
+    Ready = 6,
 }
 
 /// One packet of a handshake, undamaged.
@@ -76,6 +80,7 @@ impl Packet {
             3 => Type::Proof,
             4 => Type::Welcome,
             5 => Type::Refused,
+            6 => Type::Ready,
             _ => return Err(Failure::Garbled),
         };
         let length = usize::from(u16::from_be_bytes([head[5], head[6]]));
@@ -109,11 +114,6 @@ impl Packet {
         let number = Denied::ALL.iter().position(|one| *one == why).unwrap_or(0) + 1;
         let number = u8::try_from(number).expect("there are few reasons");
         Self { kind: Type::Refused, payload: vec![number] }
-    }
-
-    /// Tells the other side that it is taken for a peer.
-    pub(super) const fn welcome() -> Self {
-        Self { kind: Type::Welcome, payload: Vec::new() }
     }
 
     /// The payload of the packet that must come now.
@@ -172,6 +172,7 @@ pub(super) struct Dialer {
 #[derive(Debug)]
 pub(super) struct Proven {
     transcript: Transcript,
+    /// Without its token, which it has not said yet.
     peer: Identity,
 }
 
@@ -181,7 +182,7 @@ impl Dialer {
         let mut hello = Vec::with_capacity(MAX_PAYLOAD / 4);
         hello.extend(me.protocols.start().to_be_bytes());
         hello.extend(me.protocols.end().to_be_bytes());
-        put_identity(&mut hello, me.identity, me.boot);
+        put_name(&mut hello, me.identity, me.boot);
         hello.extend(to.0.to_be_bytes());
         hello.extend(nonce);
         let packet = Packet { kind: Type::Hello, payload: hello.clone() };
@@ -197,7 +198,7 @@ impl Dialer {
         let (said, proof) = challenge.split_last_chunk::<TAG_BYTES>().ok_or(Failure::Garbled)?;
         let mut fields = said;
         let protocol = fields.try_get_u16().map_err(|_| Failure::Garbled)?;
-        let (peer, boot) = get_identity(&mut fields)?;
+        let (peer, boot) = get_name(&mut fields)?;
         if fields.remaining() < size_of::<Nonce>() {
             return Err(Failure::Garbled);
         }
@@ -212,8 +213,10 @@ impl Dialer {
         if ours.cluster.0 != 0 && peer.cluster != ours.cluster {
             return refuses(Denied::ForeignCluster);
         }
-        let transcript = Transcript::new(&self.me.secret, &self.hello, said);
-        if !transcript.key.verify(&[ACCEPTOR, &transcript.said], proof) {
+        let mut transcript = Transcript::new(&self.me.secret);
+        transcript.add(&self.hello);
+        transcript.add(said);
+        if !transcript.holds(CHALLENGE, proof) {
             return refuses(Denied::WrongSecret);
         }
         if self.to.0 != 0 && peer.node != self.to {
@@ -222,21 +225,24 @@ impl Dialer {
         if peer.node.0 != 0 && peer.node == ours.node {
             return refuses(Denied::StaleNode);
         }
-        let proof = transcript.key.tag(&[DIALER, &transcript.said]);
-        let packet = Packet { kind: Type::Proof, payload: proof.to_vec() };
-        Ok((Proven { transcript, peer }, packet))
+        let payload = transcript.say_token(PROOF, ours.token);
+        Ok((Proven { transcript, peer }, Packet { kind: Type::Proof, payload }))
     }
 }
 
 impl Proven {
-    /// Takes the welcome.
+    /// Takes the welcome; gives what is to be sent once the peer is admitted here.
     ///
     /// # Errors
     /// Why it ends here.
-    pub(super) fn welcomed(self, packet: Packet) -> Result<Agreed, Failure> {
-        packet.expect(Type::Welcome)?;
+    pub(super) fn welcomed(mut self, packet: Packet) -> Result<(Agreed, Packet), Failure> {
+        let welcome = packet.expect(Type::Welcome)?;
+        let token = self.transcript.hear_token(WELCOME, &welcome)?;
+        let ready = self.transcript.tag(READY);
         let (send, receive) = self.transcript.keys();
-        Ok(Agreed { peer: self.peer, send, receive })
+        let peer = Identity { token, ..self.peer };
+        let ready = Packet { kind: Type::Ready, payload: ready.to_vec() };
+        Ok((Agreed { peer, send, receive }, ready))
     }
 }
 
@@ -244,7 +250,23 @@ impl Proven {
 #[derive(Debug)]
 pub(super) struct Acceptor {
     transcript: Transcript,
-    own: NodeId,
+    own: Identity,
+    /// Without its token, which it has not said yet.
+    peer: Identity,
+}
+
+/// An acceptor that has the dialer's proof.
+#[derive(Debug)]
+pub(super) struct Convinced {
+    transcript: Transcript,
+    own: Identity,
+    pub(super) peer: Identity,
+}
+
+/// An acceptor that has welcomed the dialer.
+#[derive(Debug)]
+pub(super) struct Welcomed {
+    transcript: Transcript,
     peer: Identity,
 }
 
@@ -268,7 +290,7 @@ impl Acceptor {
         if protocol < least.max(*me.protocols.start()) {
             return Err(Failure::Refuses(Denied::IncompatibleProtocol));
         }
-        let (peer, boot) = get_identity(&mut fields)?;
+        let (peer, boot) = get_name(&mut fields)?;
         let to = NodeId(fields.try_get_u32().map_err(garbled)?);
         if fields.remaining() < size_of::<Nonce>() {
             return Err(Failure::Garbled);
@@ -286,36 +308,61 @@ impl Acceptor {
             return Err(Failure::Refuses(Denied::WrongNode));
         }
         let mut said = protocol.to_be_bytes().to_vec();
-        put_identity(&mut said, me.identity, me.boot);
+        put_name(&mut said, me.identity, me.boot);
         said.extend(nonce);
-        let transcript = Transcript::new(&me.secret, &hello, &said);
-        let proof = transcript.key.tag(&[ACCEPTOR, &transcript.said]);
-        said.extend(proof);
+        let mut transcript = Transcript::new(&me.secret);
+        transcript.add(&hello);
+        transcript.add(&said);
+        said.extend(transcript.tag(CHALLENGE));
         let packet = Packet { kind: Type::Challenge, payload: said };
-        Ok((Self { transcript, own: me.identity.node, peer }, packet))
+        Ok((Self { transcript, own: me.identity, peer }, packet))
     }
 
     /// Takes the proof. The peer has to be admitted and welcomed after it.
     ///
     /// # Errors
     /// Why it ends here.
-    pub(super) fn proven(self, packet: Packet) -> Result<Agreed, Failure> {
+    pub(super) fn proven(mut self, packet: Packet) -> Result<Convinced, Failure> {
         let proof = packet.expect(Type::Proof)?;
-        let proof: Tag = proof.try_into().map_err(|_| Failure::Garbled)?;
-        if !self.transcript.key.verify(&[DIALER, &self.transcript.said], &proof) {
-            return Err(Failure::Refuses(Denied::WrongSecret));
-        }
+        let token = self.transcript.hear_token(PROOF, &proof)?;
         // Another process under this node's id runs on a copy of its directory.
-        if self.peer.node.0 != 0 && self.peer.node == self.own {
+        if self.peer.node.0 != 0 && self.peer.node == self.own.node {
             return Err(Failure::Refuses(Denied::StaleNode));
+        }
+        let Self { transcript, own, peer } = self;
+        Ok(Convinced { transcript, own, peer: Identity { token, ..peer } })
+    }
+}
+
+impl Convinced {
+    /// The packet that tells the dialer that it is taken for a peer.
+    pub(super) fn welcome(mut self) -> (Welcomed, Packet) {
+        let payload = self.transcript.say_token(WELCOME, self.own.token);
+        let Self { transcript, peer, .. } = self;
+        (Welcomed { transcript, peer }, Packet { kind: Type::Welcome, payload })
+    }
+}
+
+impl Welcomed {
+    /// Takes the dialer's word that it takes this node for a peer too.
+    ///
+    /// # Errors
+    /// Why it ends here.
+    pub(super) fn ready(self, packet: Packet) -> Result<Agreed, Failure> {
+        let proof = packet.expect(Type::Ready)?;
+        if !self.transcript.holds(READY, &proof) {
+            return Err(Failure::Refuses(Denied::WrongSecret));
         }
         let (receive, send) = self.transcript.keys();
         Ok(Agreed { peer: self.peer, send, receive })
     }
 }
 
-const DIALER: &[u8] = b"dialer";
-const ACCEPTOR: &[u8] = b"acceptor";
+/// What stands before what was said so far in the proof of each packet.
+const CHALLENGE: &[u8] = b"challenge";
+const PROOF: &[u8] = b"proof";
+const WELCOME: &[u8] = b"welcome";
+const READY: &[u8] = b"ready";
 
 /// Everything both sides have said, and the key that proves it was heard by one who knows the
 /// secret.
@@ -326,37 +373,66 @@ struct Transcript {
 }
 
 impl Transcript {
-    fn new(secret: &ClusterSecret, hello: &[u8], challenge: &[u8]) -> Self {
-        let length = u32::try_from(hello.len()).expect("payloads are at most 512 bytes");
-        let said = [&length.to_be_bytes(), hello, challenge].concat();
-        Self { key: secret.derive("peer handshake"), said }
+    fn new(secret: &ClusterSecret) -> Self {
+        Self { key: secret.derive("peer handshake 2"), said: Vec::with_capacity(MAX_PAYLOAD) }
+    }
+
+    fn add(&mut self, said: &[u8]) {
+        let length = u32::try_from(said.len()).expect("payloads are at most 512 bytes");
+        self.said.extend(length.to_be_bytes());
+        self.said.extend(said);
+    }
+
+    fn tag(&self, packet: &[u8]) -> Tag {
+        self.key.tag(&[packet, &self.said])
+    }
+
+    fn holds(&self, packet: &[u8], proof: &[u8]) -> bool {
+        self.key.verify(&[packet, &self.said], proof)
+    }
+
+    /// The payload of a packet that says a token and proves it.
+    fn say_token(&mut self, packet: &[u8], token: u64) -> Vec<u8> {
+        let mut payload = token.to_be_bytes().to_vec();
+        self.add(&payload);
+        payload.extend(self.tag(packet));
+        payload
+    }
+
+    /// The token that a packet says, and maybe more.
+    fn hear_token(&mut self, packet: &[u8], payload: &[u8]) -> Result<u64, Failure> {
+        let (said, proof) = payload.split_last_chunk::<TAG_BYTES>().ok_or(Failure::Garbled)?;
+        self.add(said);
+        if !self.holds(packet, proof) {
+            return Err(Failure::Refuses(Denied::WrongSecret));
+        }
+        let mut fields = said;
+        fields.try_get_u64().map_err(|_| Failure::Garbled)
     }
 
     /// The keys of the two directions, the dialer's first.
     fn keys(&self) -> (Key, Key) {
         let mut bytes = [0; SECRET_BYTES];
         let (first, second) = bytes.split_at_mut(TAG_BYTES);
-        first.copy_from_slice(&self.key.tag(&[b"link 1", &self.said]));
-        second.copy_from_slice(&self.key.tag(&[b"link 2", &self.said]));
+        first.copy_from_slice(&self.tag(b"link 1"));
+        second.copy_from_slice(&self.tag(b"link 2"));
         // Two tags of one key are as good as random to whoever does not have it.
         let link = ClusterSecret::generate(bytes);
         (link.derive("frames of the dialer"), link.derive("frames of the acceptor"))
     }
 }
 
-fn put_identity(bytes: &mut Vec<u8>, identity: Identity, boot: u64) {
+fn put_name(bytes: &mut Vec<u8>, identity: Identity, boot: u64) {
     bytes.extend(identity.cluster.0.to_be_bytes());
     bytes.extend(identity.node.0.to_be_bytes());
-    bytes.extend(identity.token.to_be_bytes());
     bytes.extend(boot.to_be_bytes());
 }
 
-fn get_identity(fields: &mut &[u8]) -> Result<(Identity, u64), Failure> {
+fn get_name(fields: &mut &[u8]) -> Result<(Identity, u64), Failure> {
     let mut get = || {
         let cluster = ClusterId(fields.try_get_u128()?);
         let node = NodeId(fields.try_get_u32()?);
-        let identity = Identity { cluster, node, token: fields.try_get_u64()? };
-        Ok((identity, fields.try_get_u64()?))
+        Ok((Identity { cluster, node, token: 0 }, fields.try_get_u64()?))
     };
     get().map_err(|_: bytes::TryGetError| Failure::Garbled)
 }

@@ -13,11 +13,12 @@ use super::frame::{Frame, Outcome, What};
 use super::limits::Limits;
 use super::link::Side;
 use super::outbox::{Letter, Outbox};
+use super::standing::Standing;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use shoal_node::transport::{Admission, Answerer, Identity, Kind, Serve};
+use shoal_node::transport::{Answerer, Denied, Kind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -40,10 +41,7 @@ struct State {
 
 /// The answering side of one link.
 pub(super) struct Inward {
-    who: Identity,
-    /// Whether it may ask everything, or control only.
-    whole: AtomicBool,
-    serve: Arc<dyn Serve>,
+    standing: Standing,
     limits: Arc<Limits>,
     count: AtomicU64,
     state: Mutex<State>,
@@ -51,15 +49,9 @@ pub(super) struct Inward {
 }
 
 impl Inward {
-    pub(super) fn new(
-        who: Identity,
-        admission: Admission,
-        serve: Arc<dyn Serve>,
-        limits: Arc<Limits>,
-    ) -> Self {
-        let whole = AtomicBool::new(admission == Admission::Whole);
+    pub(super) fn new(standing: Standing, limits: Arc<Limits>) -> Self {
         let (state, stop) = (Mutex::default(), Notify::new());
-        Self { who, whole, serve, limits, count: AtomicU64::new(0), state, stop }
+        Self { standing, limits, count: AtomicU64::new(0), state, stop }
     }
 
     /// How many questions were served.
@@ -79,22 +71,32 @@ impl Inward {
         self.count.fetch_add(1, Ordering::Relaxed);
         let link = Arc::clone(self);
         let answerer = Answerer::new(move |given| link.answer(kind, id, len, given));
-        self.serve.serve(self.who.node, kind, body, answerer);
+        // While the transport closes nobody serves: the answerer says so.
+        if let Some(serve) = self.standing.serve() {
+            serve.serve(self.standing.node(), kind, body, answerer);
+        }
         Ok(())
+    }
+
+    /// Judges the other side anew.
+    pub(super) fn review(&self) -> Result<(), Denied> {
+        self.standing.review().map(drop)
+    }
+
+    /// Tells the other side the next token of this node.
+    pub(super) fn renew(&self, token: u64) {
+        self.express(What::Token, token);
     }
 
     fn may_ask(&self, kind: Kind, len: usize) -> Result<bool, Ending> {
         let small = kind == Kind::Control && len <= self.limits.longest_introduction;
-        if small || self.whole.load(Ordering::Relaxed) {
+        if small {
             return Ok(true);
         }
-        if self.who.node.0 == 0 {
+        if self.standing.node().0 == 0 {
             return Err(Ending::NotAllowed);
         }
-        let again = self.serve.admit(self.who).map_err(|_| Ending::Withdrawn)?;
-        let whole = again == Admission::Whole;
-        self.whole.store(whole, Ordering::Relaxed);
-        Ok(whole)
+        self.standing.is_whole().map_err(Ending::refusing)
     }
 
     fn busy(&self, mut state: MutexGuard<'_, State>, kind: Kind, id: u64) {
@@ -165,7 +167,7 @@ impl Inward {
 }
 
 impl Side for Inward {
-    fn poll_take(&self, context: &Context<'_>, batch: &mut Vec<Letter>) -> Poll<()> {
+    fn poll_take(&self, context: &Context<'_>, batch: &mut Vec<Frame>) -> Poll<()> {
         self.state.lock().outbox.poll_take(context, batch, |_, _| true)
     }
 
@@ -176,7 +178,12 @@ impl Side for Inward {
                 self.express(What::Pong, frame.id);
                 Ok(())
             }
-            What::Goodbye | What::Alive | What::Pong | What::Answer(_) => Err(Ending::NotAllowed),
+            What::Token if self.standing.node().0 != 0 => {
+                self.standing.renew(frame.id).map(drop).map_err(Ending::refusing)
+            }
+            What::Token | What::Goodbye | What::Alive | What::Pong | What::Answer(_) => {
+                Err(Ending::NotAllowed)
+            }
         }
     }
 

@@ -1,16 +1,17 @@
 //! One connection after its handshake: reading, writing, and watching that it lives.
 //!
 //! Holds: everything that waits is framed and written with one call, short bodies copied behind
-//! their heads, long ones sent from where they are. A connection that is silent, takes nothing,
+//! their heads, long ones sent from where they are. What is urgent is not held up by what the
+//! system has taken and not sent yet, since it takes little. A connection that is silent, takes nothing,
 //! or sends what it must not, ends; the other side is told the reason if it can be.
 //!
 //! Does not know: what frames mean (its [`Side`] does), handshakes, reconnecting.
 
+use super::assembly::Assembly;
 use super::ending::Ending;
 use super::frame::{Frame, HEAD, Opener, Sealer, What};
 use super::handshake::Agreed;
 use super::limits::Limits;
-use super::outbox::Letter;
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use shoal_node::transport::EXPIRY_TICK;
@@ -38,9 +39,9 @@ const PARTS: usize = 64;
 /// What a link is for: the asking or the answering side of it.
 pub(super) trait Side: Send + Sync + 'static {
     /// Takes what is to be sent next, or waits for it.
-    fn poll_take(&self, context: &Context<'_>, batch: &mut Vec<Letter>) -> Poll<()>;
+    fn poll_take(&self, context: &Context<'_>, batch: &mut Vec<Frame>) -> Poll<()>;
 
-    /// Takes a frame that came.
+    /// Takes a message that came, whole in one frame.
     fn receive(self: &Arc<Self>, frame: Frame) -> Result<(), Ending>;
 
     /// Does what is due. Called every [`EXPIRY_TICK`].
@@ -84,10 +85,12 @@ pub(super) async fn run<S: Side>(
 ) -> End {
     let (reader, writer) = stream.into_split();
     let heard: Heard = Arc::new(Mutex::new(Instant::now()));
-    let opener = Opener::new(agreed.receive, longest, first);
+    let opener = Opener::new(agreed.receive, first);
+    let assembly = Assembly::new(longest);
     let sealer = Sealer::new(agreed.send);
     let mut halves = JoinSet::new();
-    let reading = halves.spawn(read(reader, opener, Arc::clone(&side), Arc::clone(&heard)));
+    let reads = read(reader, opener, assembly, Arc::clone(&side), Arc::clone(&heard));
+    let reading = halves.spawn(reads);
     halves.spawn(write(writer, sealer, Arc::clone(&side), limits.stalled_after));
     let end = tokio::select! {
         half = halves.join_next() => match half {
@@ -136,6 +139,7 @@ async fn watch(side: &impl Side, heard: &Heard, silent_after: Duration) -> Endin
 async fn read<S: Side>(
     mut reader: OwnedReadHalf,
     mut opener: Opener,
+    mut assembly: Assembly,
     side: Arc<S>,
     heard: Heard,
 ) -> End {
@@ -147,7 +151,12 @@ async fn read<S: Side>(
                     return End { why: Ending::HungUp, told: Some(told) };
                 }
                 Ok(Some(frame)) => {
-                    if let Err(why) = side.receive(frame) {
+                    let whole = assembly.take(frame);
+                    let taken = whole.and_then(|whole| match whole {
+                        Some(frame) => side.receive(frame),
+                        None => Ok(()),
+                    });
+                    if let Err(why) = taken {
                         return why.into();
                     }
                 }
@@ -174,10 +183,10 @@ async fn write<S: Side>(
     loop {
         poll_fn(|context| side.poll_take(context, &mut batch)).await;
         let mut last = false;
-        for letter in batch.drain(..) {
-            let head = sealer.head(letter.what, letter.id, &letter.body);
-            parts.add(&head, letter.body);
-            if letter.what == What::Goodbye {
+        for frame in batch.drain(..) {
+            let head = sealer.head(&frame);
+            parts.add(&head, frame.body);
+            if frame.what == What::Goodbye {
                 last = true;
                 break;
             }

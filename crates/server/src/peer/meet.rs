@@ -5,12 +5,13 @@
 //!
 //! Does not know: what is done with a connection afterwards.
 
-use super::handshake::{Acceptor, Agreed, Dialer, Failure, Me, Nonce, Packet};
+use super::handshake::{Acceptor, Agreed, Convinced, Dialer, Failure, Me, Nonce, Packet};
 use crate::listener::is_loopback;
 use bytes::BytesMut;
 use rustix::rand::{GetRandomFlags, getrandom};
 use shoal_core::NodeId;
-use shoal_node::transport::Denied;
+use shoal_node::transport::{Admission, Denied, Identity};
+use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,6 +21,9 @@ use tokio::time::timeout;
 
 /// What is read at once during a handshake: more than its longest packet.
 const READ: usize = 1 << 10;
+
+/// How many bytes the system takes beyond those that are on their way: two frames of full length.
+const UNSENT: u32 = 128 << 10;
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
@@ -59,14 +63,16 @@ pub(super) struct Met {
     pub(super) agreed: Agreed,
 }
 
-/// Connects to `address` and proves itself there. `to` is whom to find, zero for whomever.
+/// Connects to `address` and proves itself there. `to` is whom to find, zero for whomever; `judge`
+/// says whether whoever is found is taken for a peer.
 pub(super) async fn dial(
     address: &str,
     me: Me,
     to: NodeId,
     connect_within: Duration,
     meet_within: Duration,
-) -> Result<Met, NoLink> {
+    judge: impl FnOnce(Identity) -> Result<Admission, Denied>,
+) -> Result<(Met, Admission), NoLink> {
     let connected = timeout(connect_within, connect(address, me.secret.is_public())).await;
     let mut stream = connected.map_err(|_| NoLink::Late)??;
     let nonce = draw_nonce()?;
@@ -78,10 +84,22 @@ pub(super) async fn dial(
         let (proven, proof) = or_tell(&mut stream, dialer.challenged(challenge)).await?;
         stream.write_all(&proof.to_bytes()).await?;
         let welcome = receive(&mut stream, &mut buffer).await?;
-        let agreed = or_tell(&mut stream, proven.welcomed(welcome)).await?;
-        Ok(Met { stream, first: buffer, agreed })
+        let (agreed, ready) = or_tell(&mut stream, proven.welcomed(welcome)).await?;
+        let admission = match judge(agreed.peer) {
+            Ok(admission) => admission,
+            Err(why) => return Err(refuse(&mut stream, why).await),
+        };
+        stream.write_all(&ready.to_bytes()).await?;
+        Ok((Met { stream, first: buffer, agreed }, admission))
     };
     timeout(meet_within, meeting).await.map_err(|_| NoLink::Late)?
+}
+
+/// Has the system send at once, and take no more at a time than it needs for that: whatever waits
+/// there can no longer be overtaken by what is urgent.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)
 }
 
 async fn connect(address: &str, loopback_only: bool) -> Result<TcpStream, NoLink> {
@@ -95,7 +113,7 @@ async fn connect(address: &str, loopback_only: bool) -> Result<TcpStream, NoLink
         }
         match TcpStream::connect(one).await {
             Ok(stream) => {
-                stream.set_nodelay(true)?;
+                prepare(&stream)?;
                 return Ok(stream);
             }
             Err(error) => last = error.into(),
@@ -104,9 +122,21 @@ async fn connect(address: &str, loopback_only: bool) -> Result<TcpStream, NoLink
     Err(last)
 }
 
+/// A connection whose dialer has proven the secret, and now has to be admitted.
+#[derive(Debug)]
+pub(super) struct Greeted {
+    pub(super) stream: TcpStream,
+    buffer: BytesMut,
+    convinced: Convinced,
+}
+
 /// Takes a connection's handshake up to where the peer has proven the secret.
-pub(super) async fn greet(mut stream: TcpStream, from: SocketAddr, me: &Me) -> Result<Met, NoLink> {
-    stream.set_nodelay(true)?;
+pub(super) async fn greet(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    me: &Me,
+) -> Result<Greeted, NoLink> {
+    prepare(&stream)?;
     if me.secret.is_public() && !is_loopback(from.ip()) {
         return Err(refuse(&mut stream, Denied::NotLoopback).await);
     }
@@ -116,13 +146,25 @@ pub(super) async fn greet(mut stream: TcpStream, from: SocketAddr, me: &Me) -> R
     let (acceptor, challenge) = or_tell(&mut stream, Acceptor::greeted(me, hello, nonce)).await?;
     stream.write_all(&challenge.to_bytes()).await?;
     let proof = receive(&mut stream, &mut buffer).await?;
-    let agreed = or_tell(&mut stream, acceptor.proven(proof)).await?;
-    Ok(Met { stream, first: buffer, agreed })
+    let convinced = or_tell(&mut stream, acceptor.proven(proof)).await?;
+    Ok(Greeted { stream, buffer, convinced })
 }
 
-/// Tells the other side that it is taken for a peer.
-pub(super) async fn welcome(stream: &mut TcpStream) -> Result<(), NoLink> {
-    Ok(stream.write_all(&Packet::welcome().to_bytes()).await?)
+impl Greeted {
+    /// Who dialled.
+    pub(super) const fn peer(&self) -> Identity {
+        self.convinced.peer
+    }
+
+    /// Tells the other side that it is taken for a peer, and hears whether it says the same.
+    pub(super) async fn welcome(self) -> Result<Met, NoLink> {
+        let Self { mut stream, mut buffer, convinced } = self;
+        let (welcomed, welcome) = convinced.welcome();
+        stream.write_all(&welcome.to_bytes()).await?;
+        let ready = receive(&mut stream, &mut buffer).await?;
+        let agreed = or_tell(&mut stream, welcomed.ready(ready)).await?;
+        Ok(Met { stream, first: buffer, agreed })
+    }
 }
 
 /// Tells the other side why it is not.

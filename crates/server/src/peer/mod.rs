@@ -5,9 +5,10 @@
 //! two connections is kept, and a link that is slow one way does not slow the other.
 //!
 //! From the outside in: `meet` carries out the `handshake` by which both sides prove that they
-//! know the cluster's secret; `link` reads and writes the `frame`s of one connection; `outward`
-//! is the asking side of it, `inward` the answering side, `outbox` what waits to be sent;
-//! `contact` keeps a link to a known node, `visitor` takes in those who dial.
+//! know the cluster's secret; `link` reads and writes the `frame`s of one connection, of which
+//! `assembly` makes messages; `outward` is the asking side of it, `inward` the answering side,
+//! `outbox` what waits to be sent, `standing` what the other side is taken for; `contact` keeps a
+//! link to a known node, `visitor` takes in those who dial.
 //!
 //! Holds: what every [`Transport`] holds. All links live on one runtime; a question takes a lock,
 //! a place in a queue and at most one wake-up. Whoever sends what it must not loses that link,
@@ -16,6 +17,7 @@
 //!
 //! Does not know: what messages mean, or who is a member: whoever serves is asked.
 
+mod assembly;
 mod contact;
 mod counts;
 mod ending;
@@ -28,6 +30,7 @@ mod lobby;
 mod meet;
 mod outbox;
 mod outward;
+mod standing;
 mod visitor;
 
 pub use counts::PeerCounts;
@@ -46,8 +49,9 @@ use parking_lot::{Mutex, RwLock};
 use shoal_core::NodeId;
 use shoal_node::secret::ClusterSecret;
 use shoal_node::transport::{
-    Admission, Identity, Kind, LinkStatus, Reply, Serve, Transport, Unreachable,
+    Admission, Denied, Identity, Kind, LinkStatus, Reply, Serve, Transport, Unreachable,
 };
+use standing::Standing;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
@@ -88,7 +92,8 @@ struct Shared {
     boot: u64,
     secret: ClusterSecret,
     limits: Arc<Limits>,
-    serve: Arc<dyn Serve>,
+    /// Who serves. Links hold it weakly, so that closing lets it go.
+    serve: RwLock<Option<Arc<dyn Serve>>>,
     contacts: RwLock<BTreeMap<NodeId, Arc<Contact>>>,
     inward: Mutex<Present>,
     counts: Counts,
@@ -101,6 +106,17 @@ struct Shared {
 impl Shared {
     fn identity(&self) -> Identity {
         *self.identity.read()
+    }
+
+    fn admit(&self, who: Identity) -> Result<Admission, Denied> {
+        let serve = self.serve.read().clone();
+        // Once it is closed nobody is taken in.
+        serve.ok_or(Denied::Crowded)?.admit(who)
+    }
+
+    fn standing(&self, who: Identity, admission: Admission) -> Standing {
+        let serve = self.serve.read().as_ref().map(Arc::downgrade);
+        Standing::new(who, admission, serve)
     }
 
     fn me(&self, identity: Identity) -> Me {
@@ -125,6 +141,11 @@ impl Shared {
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
+    /// The links of members that dialled this one.
+    fn members(&self) -> Vec<Arc<Inward>> {
+        self.inward.lock().members.values().cloned().collect()
+    }
+
     fn end_inward(&self, why: Ending) {
         let present = std::mem::take(&mut *self.inward.lock());
         for link in present.members.values() {
@@ -145,8 +166,8 @@ pub struct TcpTransport {
 
 impl TcpTransport {
     /// Listens on `listener`, and keeps every link on `runtime`, which must have its timers and
-    /// its sockets enabled. Questions that come in are served there too. `serve` is held as long
-    /// as any link is: it should not hold the transport, or only weakly.
+    /// its sockets enabled. Questions that come in are served there too. `serve` is kept until the
+    /// transport is closed or dropped, so it may hold the transport if whoever has it closes it.
     ///
     /// # Errors
     /// The listener cannot be used, or the system gives no random bytes.
@@ -163,12 +184,13 @@ impl TcpTransport {
             tokio::net::TcpListener::from_std(listener)?
         };
         let (notices, mut noted) = mpsc::unbounded_channel::<Notice>();
+        let noted_by = Arc::downgrade(&serve);
         let shared = Arc::new(Shared {
             identity: RwLock::new(setup.identity),
             boot: meet::draw_boot()?,
             secret: setup.secret,
             limits: Arc::new(setup.limits),
-            serve: Arc::clone(&serve),
+            serve: RwLock::new(Some(serve)),
             contacts: RwLock::default(),
             inward: Mutex::default(),
             counts: Counts::default(),
@@ -178,7 +200,9 @@ impl TcpTransport {
         // Ends once the last task that could send a notice has.
         runtime.spawn(async move {
             while let Some(Notice { node, up }) = noted.recv().await {
-                serve.linked(node, up);
+                if let Some(serve) = noted_by.upgrade() {
+                    serve.linked(node, up);
+                }
             }
         });
         runtime.spawn(visitor::accept(Arc::clone(&shared), listener));
@@ -272,17 +296,35 @@ impl Transport for TcpTransport {
     }
 
     fn assume(&self, identity: Identity) {
-        {
-            let mut present = self.shared.identity.write();
-            if *present == identity {
-                return;
+        let before = std::mem::replace(&mut *self.shared.identity.write(), identity);
+        if before == identity {
+            return;
+        }
+        let contacts: Vec<_> = self.shared.contacts.read().values().cloned().collect();
+        if (Identity { token: identity.token, ..before }) == identity {
+            for link in self.shared.members() {
+                link.renew(identity.token);
             }
-            *present = identity;
+            for contact in contacts {
+                contact.renew(identity.token);
+            }
+            return;
         }
         self.shared.end_inward(Ending::Withdrawn);
-        let contacts: Vec<_> = self.shared.contacts.read().values().cloned().collect();
         for contact in contacts {
             contact.begin_anew(&self.shared);
+        }
+    }
+
+    fn review(&self) {
+        for link in self.shared.members() {
+            if let Err(why) = link.review() {
+                link.end(Ending::refusing(why));
+            }
+        }
+        let contacts: Vec<_> = self.shared.contacts.read().values().cloned().collect();
+        for contact in contacts {
+            contact.review(&self.shared);
         }
     }
 
@@ -307,6 +349,9 @@ impl Transport for TcpTransport {
             contact.withdraw(&self.shared, Ending::Stopped);
         }
         self.shared.end_inward(Ending::Stopped);
+        let serve = self.shared.serve.write().take();
+        // It may hold this transport.
+        drop(serve);
     }
 }
 
@@ -351,15 +396,17 @@ async fn introduce(
     let limits = &shared.limits;
     let nobody = Identity { node: NodeId::default(), ..shared.identity() };
     let me = shared.me(nobody);
-    let dial = meet::dial(address, me, nobody.node, limits.connect, limits.handshake);
+    // Whoever listens there is judged by what it answers.
+    let judge = |_| Ok(Admission::ControlOnly);
+    let dial = meet::dial(address, me, nobody.node, limits.connect, limits.handshake, judge);
     let met = tokio::time::timeout_at(until, dial).await.map_err(|_| Unreachable::Unsent)?;
-    let Met { stream, first, agreed } = met.map_err(|why: NoLink| {
+    let (Met { stream, first, agreed }, _) = met.map_err(|why: NoLink| {
         shared.counts.no_link(&why);
         tracing::info!(%address, %why, "this node could not introduce itself");
         why.denied().map_or(Unreachable::Down, Unreachable::Denied)
     })?;
     let figures = Arc::default();
-    let link = Outward::new(Arc::clone(limits), Admission::ControlOnly, figures);
+    let link = Outward::new(Arc::clone(limits), None, figures);
     let link = Arc::new(link);
     let (sender, mut receiver) = oneshot::channel();
     let patience = until.saturating_duration_since(Instant::now());

@@ -2,19 +2,21 @@
 //! own pings.
 //!
 //! Holds: whoever writes takes a little of each lane in turn, the most urgent first, so a lane
-//! waits for a bounded part of the others, however much is in them. The writer is woken once when
+//! waits for a bounded part of the others, however much is in them: long messages are cut into
+//! pieces, and a turn of a lane is never more than one. A message of a lane is begun only when
+//! the one before it is done, and one that was begun is sent to its end. The writer is woken once when
 //! something comes into an empty outbox.
 //!
 //! Does not know: bounds (its owner's), sockets.
 
-use super::frame::What;
+use super::frame::{Frame, PIECE, What};
 use bytes::Bytes;
 use shoal_node::transport::Kind;
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
-/// How many bytes of one lane are taken at once, give or take one message.
-const TURN_BYTES: usize = 64 << 10;
+/// How much of one lane is taken at once. At least one piece always is.
+const TURN_BYTES: usize = PIECE;
 
 /// What a message costs beside its body, so that empty ones count too.
 const MESSAGE_COST: usize = 64;
@@ -27,10 +29,44 @@ pub(super) struct Letter {
     pub(super) body: Bytes,
 }
 
+impl From<Letter> for Frame {
+    fn from(Letter { what, id, body }: Letter) -> Self {
+        Self { what, id, more: false, body }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Lane {
     waiting: VecDeque<Letter>,
     bytes: usize,
+    /// Whether a part of the first message was taken already.
+    begun: bool,
+}
+
+impl Lane {
+    /// The next piece, unless it is longer than `room`. A message is begun only if `keep` holds.
+    fn take(&mut self, room: usize, mut keep: impl FnMut(&Letter) -> bool) -> Option<Frame> {
+        loop {
+            let first = self.waiting.front_mut()?;
+            let length = first.body.len().min(PIECE);
+            if length + MESSAGE_COST > room {
+                return None;
+            }
+            if !self.begun && !keep(first) {
+                self.bytes -= first.body.len();
+                self.waiting.pop_front();
+                continue;
+            }
+            let more = length < first.body.len();
+            let (what, id, body) = (first.what, first.id, first.body.split_to(length));
+            if !more {
+                self.waiting.pop_front();
+            }
+            self.begun = more;
+            self.bytes -= length;
+            return Some(Frame { what, id, more, body });
+        }
+    }
 }
 
 /// What waits to be sent on one link.
@@ -77,20 +113,17 @@ impl Outbox {
     pub(super) fn poll_take(
         &mut self,
         context: &Context<'_>,
-        batch: &mut Vec<Letter>,
+        batch: &mut Vec<Frame>,
         mut keep: impl FnMut(Kind, &Letter) -> bool,
     ) -> Poll<()> {
-        batch.extend(self.express.drain(..));
+        batch.extend(self.express.drain(..).map(Frame::from));
         for kind in Kind::ALL {
             let lane = &mut self.lanes[kind.index()];
-            let mut taken = 0;
-            while taken < TURN_BYTES {
-                let Some(letter) = lane.waiting.pop_front() else { break };
-                lane.bytes -= letter.body.len();
-                if keep(kind, &letter) {
-                    taken += letter.body.len() + MESSAGE_COST;
-                    batch.push(letter);
-                }
+            // A piece of full length always has room at the beginning of a turn.
+            let mut room = TURN_BYTES + MESSAGE_COST;
+            while let Some(frame) = lane.take(room, |letter| keep(kind, letter)) {
+                room -= frame.body.len() + MESSAGE_COST;
+                batch.push(frame);
             }
         }
         if batch.is_empty() {
@@ -112,6 +145,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shoal_node::transport::MAX_BODY;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
@@ -120,11 +154,15 @@ mod tests {
         Letter { what: What::Question(kind), id, body: Bytes::from(vec![0; len]) }
     }
 
-    fn take(outbox: &mut Outbox) -> Vec<u64> {
+    fn frames(outbox: &mut Outbox) -> Vec<Frame> {
         let mut batch = Vec::new();
         let context = Context::from_waker(Waker::noop());
         let _ = outbox.poll_take(&context, &mut batch, |_, _| true);
-        batch.iter().map(|letter| letter.id).collect()
+        batch
+    }
+
+    fn take(outbox: &mut Outbox) -> Vec<u64> {
+        frames(outbox).iter().map(|frame| frame.id).collect()
     }
 
     #[test]
@@ -151,7 +189,54 @@ mod tests {
         for id in 0..10_000 {
             let _ = outbox.push(Kind::Data, letter(Kind::Data, id, 0));
         }
-        assert_eq!(take(&mut outbox).len(), TURN_BYTES / MESSAGE_COST);
+        assert_eq!(take(&mut outbox).len(), TURN_BYTES / MESSAGE_COST + 1);
+    }
+
+    #[test]
+    fn the_longest_message_holds_others_up_by_one_frame() {
+        let mut outbox = Outbox::default();
+        let _ = outbox.push(Kind::Data, letter(Kind::Data, 0, MAX_BODY));
+        let _ = outbox.push(Kind::Data, letter(Kind::Data, 1, 10));
+        let mut taken = 0;
+        for meta in 100.. {
+            let _ = outbox.push(Kind::Meta, letter(Kind::Meta, meta, 10));
+            // Whatever was taken before, the small one goes before the next piece.
+            let turn = frames(&mut outbox);
+            assert_eq!((turn[0].id, turn[0].more), (meta, false));
+            let [_, piece, ..] = turn.as_slice() else { panic!("a piece comes with it") };
+            assert_eq!((piece.id, piece.what), (0, What::Question(Kind::Data)));
+            taken += piece.body.len();
+            assert_eq!(outbox.waiting(Kind::Data).1, MAX_BODY - taken + 10);
+            assert_eq!(piece.more, taken < MAX_BODY);
+            if !piece.more {
+                assert_eq!(turn.len(), 2, "the next message waits for its turn");
+                break;
+            }
+        }
+        assert_eq!(take(&mut outbox), [1]);
+        assert_eq!(outbox.total(), (0, 0));
+    }
+
+    #[test]
+    fn what_was_begun_is_not_dropped_and_is_asked_about_once() {
+        let mut outbox = Outbox::default();
+        let _ = outbox.push(Kind::Data, letter(Kind::Data, 0, 3 * PIECE));
+        let context = Context::from_waker(Waker::noop());
+        let (mut batch, mut asked) = (Vec::new(), 0);
+        for _ in 0..3 {
+            let polled = outbox.poll_take(&context, &mut batch, |_, _| {
+                asked += 1;
+                asked == 1
+            });
+            assert!(polled.is_ready());
+        }
+        assert_eq!((batch.len(), asked), (3, 1));
+        // A cleared outbox begins anew.
+        let _ = outbox.push(Kind::Data, letter(Kind::Data, 1, 2 * PIECE));
+        assert_eq!(take(&mut outbox), [1]);
+        outbox.clear();
+        let _ = outbox.push(Kind::Data, letter(Kind::Data, 2, 1));
+        assert_eq!(take(&mut outbox), [2]);
     }
 
     #[test]

@@ -17,9 +17,10 @@ use super::frame::{Frame, Outcome, What};
 use super::limits::Limits;
 use super::link::Side;
 use super::outbox::{Letter, Outbox};
+use super::standing::Standing;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use shoal_node::transport::{Admission, Kind, Reply, Unreachable};
+use shoal_node::transport::{Denied, Kind, Reply, Unreachable};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,7 +92,8 @@ struct State {
 /// The asking side of one link.
 pub(super) struct Outward {
     limits: Arc<Limits>,
-    admission: Admission,
+    /// Nothing where this node only introduces itself.
+    standing: Option<Standing>,
     figures: Arc<Figures>,
     state: Mutex<State>,
     stop: Notify,
@@ -106,15 +108,20 @@ fn tell(told: Told) {
 }
 
 impl Outward {
-    pub(super) fn new(limits: Arc<Limits>, admission: Admission, figures: Arc<Figures>) -> Self {
-        Self { limits, admission, figures, state: Mutex::default(), stop: Notify::new() }
+    pub(super) fn new(
+        limits: Arc<Limits>,
+        standing: Option<Standing>,
+        figures: Arc<Figures>,
+    ) -> Self {
+        Self { limits, standing, figures, state: Mutex::default(), stop: Notify::new() }
     }
 
     /// Takes a question, or says at once why not.
     pub(super) fn ask(&self, kind: Kind, body: Bytes, patience: Duration, reply: Reply) {
         let until = Instant::now() + patience;
+        let allowed = self.is_for(kind, body.len());
         let mut state = self.state.lock();
-        if let Err(why) = self.may_ask(&state, kind, body.len()) {
+        if let Err(why) = allowed.and_then(|()| self.has_room(&state, kind, body.len())) {
             drop(state);
             self.figures.refused.fetch_add(1, Ordering::Relaxed);
             return reply(Err(why));
@@ -131,17 +138,27 @@ impl Outward {
         }
     }
 
-    fn may_ask(&self, state: &State, kind: Kind, len: usize) -> Result<(), Unreachable> {
+    /// Whether a question of this kind is what the link is for.
+    fn is_for(&self, kind: Kind, len: usize) -> Result<(), Unreachable> {
+        match &self.standing {
+            Some(_) if kind == Kind::Control => Ok(()),
+            Some(standing) => match standing.is_whole() {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Unreachable::Busy),
+                Err(why) => {
+                    self.end(Ending::refusing(why));
+                    Err(Unreachable::Down)
+                }
+            },
+            None if kind != Kind::Control => Err(Unreachable::Down),
+            None if len > self.limits.longest_introduction => Err(Unreachable::TooLong),
+            None => Ok(()),
+        }
+    }
+
+    fn has_room(&self, state: &State, kind: Kind, len: usize) -> Result<(), Unreachable> {
         if state.ended.is_some() {
             return Err(Unreachable::Down);
-        }
-        if self.admission == Admission::ControlOnly {
-            if kind != Kind::Control {
-                return Err(Unreachable::Down);
-            }
-            if len > self.limits.longest_introduction {
-                return Err(Unreachable::TooLong);
-            }
         }
         let share = self.limits.shares[kind.index()];
         let (_, bytes) = state.outbox.waiting(kind);
@@ -150,6 +167,30 @@ impl Outward {
             return Err(Unreachable::Busy);
         }
         Ok(())
+    }
+
+    /// Judges the other side anew.
+    pub(super) fn review(&self) -> Result<(), Denied> {
+        self.standing.as_ref().map_or(Ok(()), |standing| standing.review().map(drop))
+    }
+
+    /// Tells the other side the next token of this node.
+    pub(super) fn renew(&self, token: u64) {
+        self.express(What::Token, token);
+    }
+
+    /// Sends one of the link's own messages.
+    fn express(&self, what: What, id: u64) {
+        let letter = Letter { what, id, body: Bytes::new() };
+        let waker = self.state.lock().outbox.push_express(letter);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn renewed(&self, token: u64) -> Result<(), Ending> {
+        let standing = self.standing.as_ref().ok_or(Ending::NotAllowed)?;
+        standing.renew(token).map(drop).map_err(Ending::refusing)
     }
 
     /// Whether it takes questions.
@@ -261,7 +302,7 @@ impl Outward {
 }
 
 impl Side for Outward {
-    fn poll_take(&self, context: &Context<'_>, batch: &mut Vec<Letter>) -> Poll<()> {
+    fn poll_take(&self, context: &Context<'_>, batch: &mut Vec<Frame>) -> Poll<()> {
         let mut state = self.state.lock();
         let State { outbox, waiting, .. } = &mut *state;
         outbox.poll_take(context, batch, |_, letter| {
@@ -278,6 +319,7 @@ impl Side for Outward {
             What::Answer(outcome) => self.answered(frame.id, outcome, frame.body),
             What::Pong => self.pong(frame.id),
             What::Alive => Ok(()),
+            What::Token => self.renewed(frame.id),
             What::Goodbye | What::Ping | What::Question(_) => Err(Ending::NotAllowed),
         }
     }
@@ -306,11 +348,7 @@ impl Side for Outward {
     }
 
     fn say_goodbye(&self, why: Ending) {
-        let letter = Letter { what: What::Goodbye, id: why.number(), body: Bytes::new() };
-        let waker = self.state.lock().outbox.push_express(letter);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.express(What::Goodbye, why.number());
     }
 
     async fn stopped(&self) -> Ending {

@@ -118,6 +118,70 @@ async fn without_a_secret_only_the_loopback_is_dialled() {
 }
 
 #[tokio::test]
+async fn without_a_secret_only_the_loopback_is_taken_in() {
+    let loopback = Loopback { secret: ClusterSecret::none(), ..Loopback::new() };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let me = Me {
+        identity: identity(2),
+        boot: 78,
+        secret: loopback.secret.clone(),
+        protocols: PROTOCOLS,
+    };
+    for (from, taken) in [
+        ("127.0.0.1:9", true),
+        ("127.8.8.8:9", true),
+        ("[::1]:9", true),
+        ("[::ffff:127.0.0.1]:9", true),
+        ("192.0.2.1:9", false),
+        ("[2001:db8::1]:9", false),
+        ("[::ffff:192.0.2.1]:9", false),
+    ] {
+        let dialled = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        // Says nothing: whoever may speak is waited for.
+        drop(dialled);
+        let met = meet::greet(stream, from.parse().unwrap(), &me).await;
+        let why = met.err().and_then(|why| why.denied());
+        assert_eq!(why.is_none(), taken, "{from}: {why:?}");
+        assert!(why.is_none_or(|why| why == Denied::NotLoopback));
+    }
+    let one = Station::open(&loopback, identity(1));
+    for address in ["[::ffff:192.0.2.1]:7401", "[2001:db8::1]:7401", "0.0.0.0:7401"] {
+        let told = one.introduce(address, b"echo").await;
+        assert_eq!(told, Err(Unreachable::Denied(Denied::NotLoopback)), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_secret_both_families_of_the_loopback_are_taken_in() {
+    // A machine may have no addresses of the newer kind.
+    let Ok(listener) = TcpListener::bind("[::]:0") else { return };
+    let loopback = Loopback { secret: ClusterSecret::none(), ..Loopback::new() };
+    let port = listener.local_addr().unwrap().port();
+    let listening = Station::open(&On(&loopback, Mutex::new(Some(listener))), identity(2));
+    let one = Station::open(&loopback, identity(1));
+    for address in [format!("[::1]:{port}"), format!("127.0.0.1:{port}")] {
+        assert_eq!(one.introduce(&address, b"echo").await.as_deref(), Ok(&b"echo"[..]));
+    }
+    assert_eq!(listening.host.seen(), 2);
+}
+
+/// Opens one transport on a listener that was bound before.
+struct On<'l>(&'l Loopback, Mutex<Option<TcpListener>>);
+
+impl Subject for On<'_> {
+    fn open(&self, identity: Identity, serve: Arc<dyn Serve>) -> (Arc<dyn Transport>, String) {
+        let listener = self.1.lock().take().expect("it opens once");
+        let setup = self.0.setup(identity);
+        let opened = TcpTransport::start(Handle::current(), listener, setup, serve);
+        let transport = Arc::new(opened.expect("it starts"));
+        let address = transport.address().to_string();
+        (transport, address)
+    }
+}
+
+#[tokio::test]
 async fn another_node_than_the_one_looked_for_is_no_peer() {
     let loopback = Loopback::new();
     let one = Station::open(&loopback, identity(1));
@@ -177,13 +241,22 @@ impl Raw {
         let secret = loopback.secret.clone();
         let me = Me { identity, boot: 77, secret, protocols: PROTOCOLS };
         let within = Duration::from_secs(5);
-        let met = meet::dial(address, me, NodeId(0), within, within).await.expect("it is taken in");
+        let judge = |_| Ok(Admission::Whole);
+        let dial = meet::dial(address, me, NodeId(0), within, within, judge);
+        let (met, _) = dial.await.expect("it is taken in");
         Self { stream: met.stream, sealer: frame::Sealer::new(met.agreed.send) }
     }
 
     fn frame(&mut self, kind: Kind, body: &[u8]) -> Vec<u8> {
-        let mut bytes = self.sealer.head(frame::What::Question(kind), 0, body).to_vec();
-        bytes.extend(body);
+        let mut bytes = Vec::new();
+        let mut pieces = body.chunks(frame::PIECE).peekable();
+        while let Some(piece) = pieces.next() {
+            let body = Bytes::copy_from_slice(piece);
+            let what = frame::What::Question(kind);
+            let frame = frame::Frame { what, id: 0, more: pieces.peek().is_some(), body };
+            bytes.extend(self.sealer.head(&frame));
+            bytes.extend(frame.body);
+        }
         bytes
     }
 
@@ -309,8 +382,7 @@ async fn a_peer_that_falls_silent_is_given_up() {
     let secret = loopback.secret.clone();
     let me = Me { identity: identity(2), boot: 78, secret, protocols: PROTOCOLS };
     let (stream, from) = listener.accept().await.unwrap();
-    let mut met = meet::greet(stream, from, &me).await.unwrap();
-    meet::welcome(&mut met.stream).await.unwrap();
+    let met = meet::greet(stream, from, &me).await.unwrap().welcome().await.unwrap();
     assert_eq!(one.link().await, (TWO, true));
     assert_eq!(one.ask(2, Kind::Data, b"echo", LONG).await, Err(Unreachable::Lost));
     assert_eq!(one.link().await, (TWO, false));
@@ -342,6 +414,45 @@ async fn control_does_not_wait_behind_records() {
         before += 1;
     }
     assert!(before < 10, "{before} records were answered before it");
+}
+
+/// A small question goes out after what the system has taken of a long one: counted in frames on
+/// the wire.
+#[tokio::test]
+async fn the_longest_body_under_way_holds_a_small_question_up_by_a_few_frames() {
+    let loopback = Loopback::new();
+    let mut one = Station::open(&loopback, identity(1));
+    // The system of the other side takes little ahead of its reader.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(32 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(8).unwrap();
+    one.transport.know(TWO, &listener.local_addr().unwrap().to_string());
+    let secret = loopback.secret.clone();
+    let me = Me { identity: identity(2), boot: 78, secret, protocols: PROTOCOLS };
+    let (stream, from) = listener.accept().await.unwrap();
+    let met = meet::greet(stream, from, &me).await.unwrap().welcome().await.unwrap();
+    let Met { mut stream, first, agreed } = met;
+    assert_eq!(one.link().await, (TWO, true));
+    let mut opener = frame::Opener::new(agreed.receive, first);
+    let mut next = async || loop {
+        match opener.next().expect("frames are whole") {
+            Some(frame::Frame { what: frame::What::Question(kind), more, .. }) => {
+                return (kind, more);
+            }
+            Some(_) => {}
+            None => assert!(stream.read_buf(opener.room()).await.unwrap() > 0),
+        }
+    };
+    let _long = one.begin(2, Kind::Data, &vec![b'.'; MAX_BODY]);
+    assert_eq!(next().await, (Kind::Data, true));
+    let _short = one.begin(2, Kind::Meta, b"echo");
+    let mut before = 0;
+    while next().await == (Kind::Data, true) {
+        before += 1;
+    }
+    let frames = MAX_BODY / frame::PIECE;
+    assert!(before < 16, "{before} of {frames} frames came before it");
 }
 
 #[tokio::test]

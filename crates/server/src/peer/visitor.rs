@@ -64,17 +64,17 @@ async fn take_in(
 ) -> Result<(), NoLink> {
     let me = shared.me(shared.identity());
     let guest = async {
-        let mut met = meet::greet(stream, from, &me).await?;
-        let guest = match judge(shared, met.agreed.peer, introductions) {
+        let mut greeted = meet::greet(stream, from, &me).await?;
+        let guest = match judge(shared, greeted.peer(), introductions) {
             Ok(guest) => guest,
-            Err(why) => return Err(meet::refuse(&mut met.stream, why).await),
+            Err(why) => return Err(meet::refuse(&mut greeted.stream, why).await),
         };
         let entered = guest.enter(shared, me.identity);
         // Once it can be found it is judged again: what changed meanwhile counts.
         if let Err(why) = guest.confirm(shared, me.identity) {
-            return Err(meet::refuse(&mut met.stream, why).await);
+            return Err(meet::refuse(&mut greeted.stream, why).await);
         }
-        meet::welcome(&mut met.stream).await?;
+        let met = greeted.welcome().await?;
         Ok((met, guest, entered))
     };
     let (met, guest, entered) = tokio::select! {
@@ -97,7 +97,7 @@ struct Guest {
 }
 
 fn judge(shared: &Shared, who: Identity, introductions: &Arc<Semaphore>) -> Result<Guest, Denied> {
-    let admission = shared.serve.admit(who)?;
+    let admission = shared.admit(who)?;
     if who.node.0 != 0 {
         return Ok(Guest { who, admission, introduction: None });
     }
@@ -109,14 +109,14 @@ fn judge(shared: &Shared, who: Identity, introductions: &Arc<Semaphore>) -> Resu
 impl Guest {
     fn enter<'s>(&self, shared: &'s Shared, me: Identity) -> Entered<'s> {
         let limits = Arc::clone(&shared.limits);
-        let serve = Arc::clone(&shared.serve);
-        let link = Arc::new(Inward::new(self.who, self.admission, serve, limits));
+        let standing = shared.standing(self.who, self.admission);
+        let link = Arc::new(Inward::new(standing, limits));
         shared.enter(&link, self.who.node, me);
         Entered { shared, link, node: self.who.node }
     }
 
     fn confirm(&self, shared: &Shared, me: Identity) -> Result<(), Denied> {
-        let again = shared.serve.admit(self.who)?;
+        let again = shared.admit(self.who)?;
         let same = shared.identity() == me && (again == self.admission || self.who.node.0 == 0);
         // It comes back and finds things as they are then.
         if same { Ok(()) } else { Err(Denied::Crowded) }

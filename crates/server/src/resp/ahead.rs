@@ -48,6 +48,30 @@ impl<'a> Iterator for KeysAhead<'a> {
     }
 }
 
+/// The keys of the plain GETs that `bytes` begin with, how many there are, and how long they are.
+pub(super) fn gets_ahead<const MOST: usize>(bytes: &[u8]) -> ([&[u8]; MOST], usize, usize) {
+    let (mut keys, mut count, mut rest): ([&[u8]; MOST], _, _) = ([&[]; MOST], 0, bytes);
+    while count < MOST
+        && let Some((key, after)) = get_ahead(rest)
+    {
+        keys[count] = key;
+        count += 1;
+        rest = after;
+    }
+    (keys, count, bytes.len() - rest.len())
+}
+
+/// The key of the GET at the start of `bytes`, and what follows it.
+fn get_ahead(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (2, rest) = header(bytes, b'*')? else { return None };
+    let (3, rest) = header(rest, b'$')? else { return None };
+    if !rest.get(..3)?.eq_ignore_ascii_case(b"get") {
+        return None;
+    }
+    let (length, rest) = header(rest.get(5..)?, b'$')?;
+    Some((rest.get(..length)?, rest.get(length + 2..)?))
+}
+
 /// The number after `sign` at the start of `bytes`, and what follows its line.
 fn header(bytes: &[u8], sign: u8) -> Option<(usize, &[u8])> {
     let digits = bytes.strip_prefix(&[sign])?;
@@ -80,6 +104,21 @@ mod tests {
         let get = b"*2\r\n$3\r\nGET\r\n$10\r\n0123456789\r\n";
         let all = [&set[..], ping, get, &set[..set.len() - 1]].concat();
         assert_eq!(keys(&all), (vec![&b"k1"[..], b"", b"0123456789"], set.len() - 1));
+    }
+
+    #[test]
+    fn a_run_of_reads_is_found_and_nothing_beyond_it() {
+        let get = b"*2\r\n$3\r\nget\r\n$2\r\nk1\r\n";
+        let set = b"*3\r\n$3\r\nSET\r\n$2\r\nk1\r\n$1\r\nv\r\n";
+        let all = [&get[..], get, set, get].concat();
+        let (keys, count, length) = gets_ahead::<4>(&all);
+        assert_eq!((&keys[..count], length), (&[&b"k1"[..], b"k1"][..], 2 * get.len()));
+        let (_, count, length) = gets_ahead::<1>(&all);
+        assert_eq!((count, length), (1, get.len()), "no more than are asked for");
+        let (_, count, length) = gets_ahead::<4>(&get[..get.len() - 1]);
+        assert_eq!((count, length), (0, 0), "it has not come whole");
+        let (_, count, _) = gets_ahead::<4>(b"*2\r\n$3\r\nDEL\r\n$2\r\nk1\r\n");
+        assert_eq!(count, 0);
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Local {
         self.session.run(&self.shared.node, patience)
     }
 
+    /// Waits for what other nodes were asked: see [`Run::Away`].
+    pub fn wait(&self) {
+        self.session.errands().wait();
+    }
+
     /// What must be settled before the output is shown to the client.
     #[must_use]
     pub const fn commit(&self) -> Commit {
@@ -75,6 +80,9 @@ impl Local {
         let mut patience = Patience::Inline;
         loop {
             let run = self.run(patience);
+            if run == Run::Away {
+                self.wait();
+            }
             patience = if run == Run::Cold { Patience::Block } else { Patience::Inline };
             if let Err(refusal) = self.shared.node.wait(self.commit()) {
                 self.fail(&refusal);

@@ -207,7 +207,6 @@ pub const ABSENT: &[(&str, &[&str])] = &[
     (
         "Replication and cluster by hand",
         &[
-            "asking",
             "cluster|addslots",
             "cluster|addslotsrange",
             "cluster|bumpepoch",
@@ -228,8 +227,6 @@ pub const ABSENT: &[(&str, &[&str])] = &[
             "cluster|slaves",
             "failover",
             "psync",
-            "readonly",
-            "readwrite",
             "replconf",
             "replicaof",
             "slaveof",
@@ -268,7 +265,7 @@ bytes long (the empty key is refused), a value at most 8 MiB unless configured o
 Shoal's own begin with the words listed in [errors.md](errors.md). A command that ran but whose
 effect could not be made durable is answered by such an error in place of its reply.
 
-*Since* is the version of Redis that brought a command; `USE` is Shoal's own.
+*Since* is the version of Redis that brought a command; `USE`, `CONSISTENCY` and `AT` are Shoal's own.
 ";
 
 /// The headings, in the order of the document.

@@ -14,6 +14,8 @@ pub(crate) mod figures;
 pub mod frame;
 pub mod inline;
 pub mod integer;
+mod layout;
+pub(crate) mod levels;
 mod local;
 pub mod manual;
 pub mod reply;

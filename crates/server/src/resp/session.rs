@@ -3,11 +3,12 @@
 //! Holds: replies stand in the output in the order of their commands. Nothing in the output may
 //! be sent before [`Session::commit`] is settled; if it fails to settle, every reply from the
 //! first that depended on it is replaced by an error. A command that meets a cold disk leaves
-//! no trace and is run again on a thread that may wait.
+//! no trace and is run again on a thread that may wait; one whose answer other nodes have leaves
+//! none but its questions, and is run again when they are answered.
 //!
 //! Does not know: sockets, timers, threads.
 
-use super::ahead::KeysAhead;
+use super::ahead::{KeysAhead, gets_ahead};
 use super::commands::{self, Context, Fail, error_text};
 use super::frame::{Limits, Parser, ProtocolError, Step};
 use super::reply::Reply;
@@ -16,7 +17,7 @@ use super::table::{self, Command, Flag, Id, Unresolved};
 use super::words::Words;
 use crate::connection::{Client, Shared};
 use shoal_core::version::Millis;
-use shoal_node::{Access, FORESEEN, Halt, Node, Refusal};
+use shoal_node::{Access, Errands, FORESEEN, Halt, Node, Refusal};
 use shoal_storage::{Commit, Patience};
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub enum Run {
     Idle,
     /// A disk may have to be waited for: run again, on a thread that may block.
     Cold,
+    /// Other nodes were asked: send what is there, and run again when they have answered.
+    Away,
     /// Send what is there, then run again.
     Yield,
     /// Send what is there, then close.
@@ -57,22 +60,26 @@ pub(crate) struct Session {
     commit: Commit,
     /// Where the first reply that depends on `commit` starts, and how many replies follow.
     unsettled: Option<(usize, usize)>,
+    /// What the command that is to run again has asked other nodes.
+    errands: Errands,
 }
 
 impl Session {
     /// The session of `client`.
     #[must_use]
     pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
+        let scope = client.scope();
         Self {
             input: Vec::new(),
             output: Vec::new(),
             parser: Parser::new(limits_of(&shared)),
-            state: State::new(client.id),
+            state: State { scope, ..State::new(client.id) },
             shared,
             client,
             consumed: 0,
             commit: Commit::DONE,
             unsettled: None,
+            errands: Errands::default(),
         }
     }
 
@@ -82,9 +89,16 @@ impl Session {
         self.commit
     }
 
+    /// What has to be answered before it goes on after [`Run::Away`].
+    #[must_use]
+    pub(crate) const fn errands(&self) -> &Errands {
+        &self.errands
+    }
+
     /// Executes what was read, as far as `patience` allows.
     pub(crate) fn run(&mut self, node: &Node, patience: Patience) -> Run {
         let mut access = node.access(patience);
+        access.resume(std::mem::take(&mut self.errands));
         let first = self.state.commands;
         let mut foreseen = 0;
         let run = loop {
@@ -96,15 +110,15 @@ impl Session {
                 access.refresh();
             }
             if self.consumed >= foreseen {
-                foreseen = self.foresee(&access);
+                foreseen = self.foresee(&mut access);
             }
             match self.parser.next(&self.input[self.consumed..]) {
                 Ok(Step::More { .. }) => break Run::Idle,
                 Ok(Step::Blank { consumed }) => self.consumed += consumed,
                 Ok(Step::Command { consumed }) => {
-                    if !self.execute(&mut access, patience) {
+                    if let Some(run) = self.execute(&mut access, patience) {
                         // The same command is parsed again by the next run.
-                        break Run::Cold;
+                        break run;
                     }
                     self.consumed += consumed;
                     if self.state.closing {
@@ -119,6 +133,7 @@ impl Session {
         };
         // The run's own time will do, and costs nothing.
         let now = access.now();
+        self.errands = access.suspend();
         drop(access);
         self.trim(run);
         self.show(self.state.commands - first, now);
@@ -127,9 +142,21 @@ impl Session {
 
     /// Tells the node which keys the next commands will ask for, where there are several; returns
     /// up to where in the input that was looked for.
-    fn foresee(&self, access: &Access<'_>) -> usize {
+    fn foresee(&self, access: &mut Access<'_>) -> usize {
         let target = &self.state.target;
-        if self.state.queue.is_some() || !access.foresees(target) {
+        if self.state.queue.is_some() {
+            return self.input.len();
+        }
+        if access.is_spread(target) {
+            // What is read before its turn must not miss a write in between: reads alone will do.
+            let (keys, count, length) = gets_ahead::<FORESEEN>(&self.input[self.consumed..]);
+            if count > 1 {
+                access.at(self.state.level);
+                access.ahead_of_commands(target, keys.into_iter().take(count));
+            }
+            return self.consumed + length.max(1);
+        }
+        if !access.foresees(target) {
             return self.input.len();
         }
         let mut ahead = KeysAhead::new(&self.input[self.consumed..]);
@@ -164,10 +191,11 @@ impl Session {
         });
     }
 
-    /// Executes the command that was just parsed; `false` if it met a cold disk.
-    fn execute(&mut self, access: &mut Access<'_>, patience: Patience) -> bool {
+    /// Executes the command that was just parsed; if it cannot be done now, where to go instead.
+    fn execute(&mut self, access: &mut Access<'_>, patience: Patience) -> Option<Run> {
         let start = self.output.len();
         let before = access.commit();
+        access.at(self.state.level);
         let words = self.parser.words(&self.input[self.consumed..]);
         let protocol = self.state.protocol;
         let mut context = Context {
@@ -184,7 +212,12 @@ impl Session {
             Err(Fail::Halt(Halt::Cold)) => {
                 debug_assert_eq!(patience, Patience::Inline, "a patient run is never cold");
                 self.output.truncate(start);
-                return false;
+                return Some(Run::Cold);
+            }
+            Err(Fail::Halt(Halt::Away)) => {
+                debug_assert_eq!(patience, Patience::Inline, "a patient run waits in place");
+                self.output.truncate(start);
+                return Some(Run::Away);
             }
             Err(Fail::Halt(Halt::Refused(refusal))) => {
                 self.output.truncate(start);
@@ -195,6 +228,7 @@ impl Session {
                 Reply::new(&mut self.output, protocol).error(text.as_bytes());
             }
         }
+        access.over();
         self.state.commands += 1;
         match self.state.replies {
             Replies::On => {}
@@ -215,7 +249,7 @@ impl Session {
         {
             *replies += 1;
         }
-        true
+        None
     }
 
     /// Says why the bytes are no request, unless the client wants no replies.

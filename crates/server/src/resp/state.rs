@@ -3,11 +3,13 @@
 //! Holds: RESET brings all of it back to what a new connection has, but for what the client's library
 //! said of itself and what counts the connection as such.
 
+use super::levels::Written;
 use super::reply::Protocol;
 use super::table::Command;
 use super::words::{OwnedWords, Span, Words};
 use crate::connection::{Budget, Charge, UNCHARGED_BYTES};
-use shoal_node::{Target, Watched};
+use shoal_core::quorum::Level;
+use shoal_node::{Scope, Target, Watched};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -38,6 +40,12 @@ pub(crate) struct State {
     pub(crate) id: u64,
     /// The selected keyspace.
     pub(crate) target: Target,
+    /// The level of its requests; `None` for what the keyspace says.
+    pub(crate) level: Option<Level>,
+    /// Whose keys commands look at that name none.
+    pub(crate) scope: Scope,
+    /// What is known of its writes.
+    pub(crate) written: Written,
     /// The version of the protocol.
     pub(crate) protocol: Protocol,
     /// CLIENT SETNAME.
@@ -190,9 +198,10 @@ impl State {
 
     /// RESET.
     pub(crate) fn reset(&mut self) {
-        let Self { id, commands, last_command, .. } = *self;
+        let Self { id, commands, last_command, scope, .. } = *self;
         let library_name = std::mem::take(&mut self.library_name);
         let library_version = std::mem::take(&mut self.library_version);
-        *self = Self { commands, last_command, library_name, library_version, ..Self::new(id) };
+        let new = Self { scope, library_name, library_version, ..Self::new(id) };
+        *self = Self { commands, last_command, ..new };
     }
 }

@@ -185,6 +185,7 @@ fn every_route_answers() {
     host.put("/v1/keyspaces/ks", b"");
     for route in ROUTES {
         let path = route.path.replace("{keyspace}", "ks").replace("{key}", "k");
+        let path = path.replace("{name}", &host.running.node().config().name);
         let answer = host.ask(route.method, &path, &[], b"{}");
         let answers: Vec<u16> = route.answers.iter().map(|(status, _)| *status).collect();
         let expected = answers.contains(&answer.status)

@@ -8,6 +8,7 @@ mod http2;
 mod http_abuse;
 mod http_admin;
 mod http_batch;
+mod http_cluster;
 mod http_keys;
 mod lifecycle;
 mod redis_abuse;

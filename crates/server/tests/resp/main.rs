@@ -2,6 +2,7 @@
 //! of it, over a real node in a folder of its own.
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
+mod away;
 mod clients;
 mod cold;
 mod docs;

@@ -205,3 +205,43 @@ fn the_cluster_is_one_node_with_all_slots() {
         )]);
     }
 }
+
+#[test]
+fn levels_are_chosen_for_the_connection_or_for_one_command() {
+    for host in both() {
+        let mut client = host.connect();
+        client.expect(&[
+            ("CONSISTENCY", "$7 default"),
+            ("CONSISTENCY two", "-ERR a level is one, quorum, all or default"),
+            ("CONSISTENCY All", "+OK"),
+            ("CONSISTENCY", "$3 all"),
+            ("AT one SET key value", "+OK"),
+            ("AT quorum GET key", "$5 value"),
+            ("CONSISTENCY", "$3 all"),
+            ("AT one CONSISTENCY one", ONE_COMMAND),
+            ("AT one MULTI", ONE_COMMAND),
+            ("AT one AT one GET key", ONE_COMMAND),
+            ("AT two GET key", "-ERR a level is one, quorum, all or default"),
+            ("AT one GET", "-ERR wrong number of arguments for 'get' command"),
+            ("AT one NOPE", "-ERR unknown command 'NOPE', with args beginning with:"),
+            ("MULTI", "+OK"),
+            ("AT one GET key", "-ERR Command not allowed inside a transaction"),
+            ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
+            ("RESET", "+RESET"),
+            ("CONSISTENCY", "$7 default"),
+            ("WAIT 1 0", ":0"),
+            ("AT all SET key value", "+OK"),
+            ("WAIT 1 0", ":0"),
+        ]);
+    }
+}
+
+const ONE_COMMAND: &str = "-ERR AT sets the level of one command that reads or writes keys";
+
+#[test]
+fn what_clients_that_know_the_cluster_ask_for_is_granted() {
+    let host = Host::memory();
+    let mut client = host.connect();
+    client.expect(&[("READONLY", "+OK"), ("READWRITE", "+OK"), ("ASKING", "+OK")]);
+    assert!(client.ask("INFO cluster").contains("cluster_enabled:0 shoal_members:1"));
+}

@@ -25,6 +25,8 @@ fn add(argument: &Argument, words: &mut Vec<String>) {
     words.extend(argument.token.map(str::to_owned));
     match argument.kind {
         Kind::Key(_) => words.push("key".to_owned()),
+        // What AT carries out.
+        Kind::String if argument.name == "command" => words.push("ping".to_owned()),
         Kind::String => words.push("default".to_owned()),
         Kind::Integer | Kind::Double => words.push("1".to_owned()),
         Kind::Pattern => words.push("*".to_owned()),

@@ -2,7 +2,7 @@
 
 use super::stage::{KEPT, PUT, Stage};
 use crate::client::{Kind, Told};
-use shoal_core::clock::{CEILING_STEP_MS, MAX_SKEW_MS, Stamp};
+use shoal_core::clock::{CLUSTER_CEILING_STEP_MS, MAX_SKEW_MS, Stamp};
 use shoal_core::quorum::{Origin, Refusal, Reply};
 use shoal_core::record::{OwnedBody, PLAIN};
 use shoal_core::version::MAX_WALL_MS;
@@ -69,7 +69,7 @@ fn a_clock_set_back_over_a_restart_stamps_above_all_before_and_soon() {
         stage.run(100);
     };
     assert!(after > before);
-    assert!(stage.world.elapsed_ms - began_ms <= CEILING_STEP_MS + MAX_SKEW_MS);
+    assert!(stage.world.elapsed_ms - began_ms <= CLUSTER_CEILING_STEP_MS + MAX_SKEW_MS);
     // One that is an hour behind stamps nothing; the others serve.
     stage.world.crash_losing_all(NodeId(1));
     stage.world.node(NodeId(1)).offset_ms = -3_600_000;

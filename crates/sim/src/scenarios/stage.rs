@@ -166,8 +166,7 @@ impl Stage {
     }
 
     pub(super) fn purge_to(&mut self, at: u32, floor: Floor) {
-        let place = self.place();
-        self.world.begin_purge(NodeId(at), place, floor);
+        self.world.begin_purge(NodeId(at), 0, floor);
         self.run(100);
     }
 

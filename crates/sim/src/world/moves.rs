@@ -79,15 +79,36 @@ impl World {
         if !owners.next.contains(&me) {
             return;
         }
-        let began_ms = self.elapsed_ms;
-        for slot in self.layout.slots(partition) {
-            let id = self.new_op();
+        // Floors are those of the partition: one slot asks for them, the others begin after that.
+        if let Some(slot) = self.layout.slots(partition).first().copied() {
             let mut out = Vec::new();
             let machine = Intake::start(me, Arc::clone(&owners), &mut out);
-            let intake = Errand { id, slot, began_ms, machine };
-            self.node(at).copies[partition].intakes.insert(slot, intake);
-            self.carry_out_intake(at, Place { partition, slot }, out);
+            self.enter_intake(at, Place { partition, slot }, machine, out);
         }
+        if owners.replicas.contains(&me) {
+            self.begin_other_intakes(at, partition);
+        }
+    }
+
+    /// The same for the other slots, once the floors are known.
+    fn begin_other_intakes(&mut self, at: NodeId, partition: usize) {
+        for slot in self.layout.slots(partition).into_iter().skip(1) {
+            let copy = &self.node(at).copies[partition];
+            if copy.intakes.contains_key(&slot) {
+                continue;
+            }
+            let (me, owners) = (copy.replica.member(), Arc::clone(copy.replica.owners()));
+            let mut out = Vec::new();
+            let machine = Intake::start_below_known_floors(me, owners, &mut out);
+            self.enter_intake(at, Place { partition, slot }, machine, out);
+        }
+    }
+
+    fn enter_intake(&mut self, at: NodeId, place: Place, machine: Intake, out: Vec<IntakeEffect>) {
+        let (id, slot, began_ms) = (self.new_op(), place.slot, self.elapsed_ms);
+        let intake = Errand { id, slot, began_ms, machine };
+        self.node(at).copies[place.partition].intakes.insert(slot, intake);
+        self.carry_out_intake(at, place, out);
     }
 
     pub(super) fn tend_intakes(&mut self, at: NodeId, partition: usize) {
@@ -129,6 +150,7 @@ impl World {
                     let mut out = Vec::new();
                     intake.machine.floors_known(&mut out);
                     self.carry_out_intake(at, place, out);
+                    self.begin_other_intakes(at, place.partition);
                 }
                 IntakeEffect::Proven => {
                     let member = copy.replica.member();

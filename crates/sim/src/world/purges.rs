@@ -2,7 +2,6 @@
 
 use super::World;
 use crate::copy::Errand;
-use crate::layout::Place;
 use shoal_core::NodeId;
 use shoal_core::clock::Stamp;
 use shoal_core::planted::{Bug, planted};
@@ -38,17 +37,17 @@ impl World {
         if !fit || floor <= copy.replica.floor() || self.rng.u32(0..3) != 0 {
             return;
         }
-        let Some(slot) = self.rng.choice(self.layout.slots(partition)) else { return };
-        self.begin_purge(at, Place { partition, slot }, floor);
+        self.begin_purge(at, partition, floor);
     }
 
-    /// Begins a round of one slot, for what is dead and was written by `floor`.
-    pub(crate) fn begin_purge(&mut self, at: NodeId, place: Place, floor: Floor) {
-        let Place { partition, slot } = place;
+    /// Begins a round of a partition, for what is dead and was written by `floor`.
+    pub(crate) fn begin_purge(&mut self, at: NodeId, partition: usize, floor: Floor) {
+        let slots = self.layout.slots(partition);
+        let Some(slot) = slots.first().copied() else { return };
         let owners = Arc::clone(self.node(at).owners(partition));
         let horizon_ms = (self.options.events > 0.0).then_some(self.options.event_horizon_ms);
         let mut out = Vec::new();
-        let machine = Purge::start(at, owners.replicas.clone(), floor, horizon_ms, &mut out);
+        let machine = Purge::start(at, owners.replicas.clone(), slots, floor, horizon_ms, &mut out);
         let (id, began_ms) = (self.new_op(), self.elapsed_ms);
         self.node(at).copies[partition].purge = Some(Errand { id, slot, began_ms, machine });
         self.carry_out_purge(at, partition, out);
@@ -65,13 +64,13 @@ impl World {
     fn carry_out_purge(&mut self, at: NodeId, partition: usize, effects: Vec<PurgeEffect>) {
         for effect in effects {
             let copy = &self.node(at).copies[partition];
-            let Some(Errand { id, slot, .. }) = copy.purge else { return };
+            let Some(Errand { id, .. }) = copy.purge else { return };
             let epoch = copy.replica.owners().epoch;
             match effect {
-                PurgeEffect::Send { to, round, ask } => {
+                PurgeEffect::Send { to, slot, round, ask } => {
                     self.ask_replica((at, to), slot, id, round, ask, epoch);
                 }
-                PurgeEffect::Over { purged } => self.purged += purged,
+                PurgeEffect::Over { purged, .. } => self.purged += purged,
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::client::{Deciding, EVENT_SKEW_MS, Entry, Kind, Request, Told};
 use crate::node::{Done, Op, OpId, widen};
 use bytes::Bytes;
 use shoal_core::quorum::{
-    Execute, Executed, Item, Level, Read, ReadOutcome, Restamp, Write, WriteOutcome,
+    Execute, Executed, Item, Level, Read, ReadOutcome, Restamp, Stamps as _, Write, WriteOutcome,
 };
 use shoal_core::record::OwnedBody;
 use shoal_core::version::Version;
@@ -114,7 +114,7 @@ impl World {
         let horizon_ms = self.options.event_horizon_ms;
         let node = self.node(at);
         let physical_ms = node.physical_ms(now);
-        let Ok(stamp) = node.clock.next(physical_ms) else {
+        let Ok(stamp) = node.ticker(physical_ms).stamp() else {
             return self.tell(serial, Told::Refused);
         };
         let written = stamp.version(at);
@@ -223,7 +223,7 @@ impl World {
             Done::Write(WriteOutcome::Unknown { .. })
             | Done::Executed(Executed::Unknown { .. }) => Told::Unknown,
             Done::Write(WriteOutcome::NoQuorum(_))
-            | Done::Executed(Executed::NoQuorum(_) | Executed::Conflict)
+            | Done::Executed(Executed::NoQuorum(_) | Executed::Conflict | Executed::Elsewhere)
             | Done::Read(ReadOutcome::NoQuorum { .. }) => Told::Refused,
             Done::Executed(Executed::Done { version, .. }) => Told::Written { version },
             Done::Read(ReadOutcome::Found(found)) => {

@@ -36,6 +36,52 @@ fn a_new_directory_is_private_and_keeps_who_it_is() {
 }
 
 #[test]
+fn a_directory_waits_for_its_node_with_nothing_but_a_note() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("d");
+    for time in 0..2 {
+        let Opened::Unowned(unowned) = Opened::at(&path).unwrap() else {
+            panic!("it belongs to nobody, time {time}");
+        };
+        assert_eq!(unowned.path(), path);
+        let refused = Opened::at(&path).expect_err("it is locked");
+        assert_eq!(refused.code(), "directory_in_use");
+        replace_file(&path, Unowned::NOTE, b"note").unwrap();
+    }
+    let Opened::Unowned(unowned) = Opened::at(&path).unwrap() else { panic!("still nobody's") };
+    let made = unowned.belong(9, 3).unwrap();
+    assert!(!made.is_complete());
+    drop(made);
+    let Opened::Owned(again) = Opened::at(&path).unwrap() else { panic!("it has a node") };
+    assert_eq!(again.identity(), Identity { cluster_id: 9, node_id: 3, incarnation: 2 });
+    drop(again);
+    remove_file(&path, Unowned::NOTE).unwrap();
+    remove_file(&path, Unowned::NOTE).unwrap();
+    assert!(!path.join(Unowned::NOTE).exists());
+}
+
+#[test]
+fn every_flip_and_every_cut_of_a_sealed_file_is_found() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, magic) = (temp.path(), *b"SHOALtst");
+    assert_eq!(read_sealed(dir, "f", magic).unwrap(), None);
+    replace_sealed(dir, "f", magic, b"what it says").unwrap();
+    assert_eq!(read_sealed(dir, "f", magic).unwrap().as_deref(), Some(&b"what it says"[..]));
+    assert_eq!(read_sealed(dir, "f", *b"SHOALown").unwrap_err().code(), "directory_damaged");
+    let good = fs::read(dir.join("f")).unwrap();
+    let refused = |bytes: &[u8]| {
+        fs::write(dir.join("f"), bytes).unwrap();
+        assert_eq!(read_sealed(dir, "f", magic).unwrap_err().code(), "directory_damaged");
+    };
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        refused(&bad);
+    }
+    (0..good.len()).for_each(|len| refused(&good[..len]));
+}
+
+#[test]
 fn what_is_missing_is_made_until_the_directory_is_complete_and_a_loss_afterwards() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("d");

@@ -140,6 +140,9 @@ pub(crate) struct Core {
     /// Signalled whenever `work` or the generations change.
     pub(crate) changed: Condvar,
     pub(crate) free_space: FreeSpace,
+    /// Whether nothing that was answered can be missing, whatever durability was asked for: it
+    /// was closed cleanly, or is new.
+    pub(crate) is_whole: bool,
     /// Whether a read may go to the sorted store on the caller's thread.
     pub(crate) inline: AtomicBool,
     /// Set once the engine can not take writes any more.
@@ -161,6 +164,7 @@ pub(crate) struct Parts {
     pub(crate) spaces: Spaces,
     pub(crate) active: Arc<Buffer>,
     pub(crate) free_space: FreeSpace,
+    pub(crate) is_whole: bool,
 }
 
 impl Core {
@@ -183,6 +187,7 @@ impl Core {
             work: Mutex::default(),
             changed: Condvar::new(),
             free_space: parts.free_space,
+            is_whole: parts.is_whole,
             inline: AtomicBool::new(inline),
             broken: RwLock::new(None),
             is_broken: AtomicBool::new(false),

@@ -61,6 +61,14 @@ impl DiskEngine {
         Ok(engine)
     }
 
+    /// Whether nothing that was answered before the opening can be missing, whatever durability
+    /// its space has: the engine was closed cleanly, or is new. If not, only what was asked to be
+    /// synced before its answer is certain to be there.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.core.is_whole
+    }
+
     /// Ends the threads as a crash would, also where somebody still holds the engine.
     #[cfg(test)]
     pub(crate) fn abandon(&self) {

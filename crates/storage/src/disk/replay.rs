@@ -50,7 +50,7 @@ pub(crate) fn open(
         ..LogOptions::default()
     };
     let log_dir = dir.join("log");
-    let (log, _) =
+    let (log, recovery) =
         Log::open(Arc::clone(&files), &log_dir, log_options, mark, &mut |position, bytes| {
             replay.entry(position, bytes)
         })
@@ -61,7 +61,8 @@ pub(crate) fn open(
     if full.is_some() {
         free_space.met_full(full);
     }
-    Ok(Core::new(Parts { options, policy, log, store, spaces, active, free_space }))
+    let is_whole = recovery.clean || recovery.created;
+    Ok(Core::new(Parts { options, policy, log, store, spaces, active, free_space, is_whole }))
 }
 
 struct Replay<'r> {

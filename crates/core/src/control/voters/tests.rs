@@ -73,6 +73,58 @@ fn the_number_grows_by_two_at_once_or_not_at_all() {
     assert_eq!(choose(&map, &view, &set(&[1])), None, "two stand no loss at all");
 }
 
+fn apply(map: &mut ClusterMap, command: &Command) {
+    *map = map.apply(command).expect("it is in order");
+}
+
+fn joins(map: &mut ClusterMap, view: &mut View) -> NodeId {
+    let node = map.next_node;
+    let (name, profile) = (format!("m{}", node.0), Profile::default());
+    apply(map, &Command::Join { name, token: 1, profile, replaces: None });
+    view.up.insert(node);
+    node
+}
+
+fn starts(map: &mut ClusterMap, node: NodeId) {
+    apply(map, &Command::StartNode { node, presented: 1, next: 1, profile: None });
+}
+
+/// n1 founds, n2 and n3 join: nobody votes who has not started, and two more begin at once.
+#[test]
+fn when_the_third_has_started_one_voter_becomes_three_in_one_change() {
+    let (mut map, mut view) = (found(), View { now_ms: 1_000_000, ..View::default() });
+    let alone = set(&[1]);
+    view.up.insert(NodeId(1));
+    assert_eq!(choose(&map, &view, &alone), None);
+    let second = joins(&mut map, &mut view);
+    let third = joins(&mut map, &mut view);
+    assert_eq!(choose(&map, &view, &alone), None, "neither is a member yet");
+    starts(&mut map, second);
+    assert_eq!(choose(&map, &view, &alone), None, "the third may still never come");
+    starts(&mut map, third);
+    let change = choose(&map, &view, &alone).expect("three are better");
+    assert_eq!((&change.add, &change.remove), (&set(&[2, 3]), &set(&[])));
+    assert_eq!(choose(&map, &view, &change.applied_to(&alone)), None);
+}
+
+#[test]
+fn who_is_down_or_was_never_seen_gets_no_vote() {
+    let (map, mut view) = cluster(&[None; 4]);
+    for down_ms in [0, VOTER_PATIENCE_MS] {
+        falls(&mut view, 2, down_ms);
+        let change = choose(&map, &view, &set(&[1])).expect("three others are there");
+        assert_eq!((change.add, change.remove), (set(&[3, 4]), set(&[])));
+    }
+    // Not heard of since the leader began.
+    view.down_since_ms.clear();
+    let change = choose(&map, &view, &set(&[1])).expect("three others are there");
+    assert_eq!(change.add, set(&[3, 4]));
+    falls(&mut view, 3, 0);
+    assert_eq!(choose(&map, &view, &set(&[1])), None, "a voter that is down would be no help");
+    falls(&mut view, 4, 0);
+    assert_eq!(choose(&map, &view, &set(&[1, 2, 3])), None, "nor is there a majority here");
+}
+
 #[test]
 fn a_dead_voter_is_replaced_by_one_that_is_up() {
     let (map, mut view) = cluster(&[None; 4]);

@@ -176,6 +176,18 @@ fn a_present_owner_is_one_of_them_itself() {
 }
 
 #[test]
+fn one_slot_more_of_a_partition_asks_for_no_floors() {
+    let replicas = [1, 2, 3].map(member).to_vec();
+    let intent = Owners { epoch: epoch(1), replicas, next: vec![member(ME)] };
+    let mut out = Vec::new();
+    let mut scene = Scene(Intake::start_below_known_floors(member(ME), Arc::new(intent), &mut out));
+    assert_eq!(out, [ask_page(1, 1, None), ask_page(2, 2, None), ask_page(3, 3, None)]);
+    assert_eq!(scene.hears(1, 1, page_of(&[], true)), [], "an empty page that is not the last");
+    assert_eq!(scene.hears(2, 2, page_of(&[], false)), []);
+    assert_eq!(scene.hears(3, 3, page_of(&[], false)), [IntakeEffect::Proven]);
+}
+
+#[test]
 fn in_another_life_it_is_not_its_own_source() {
     let intent = Owners {
         epoch: epoch(1),

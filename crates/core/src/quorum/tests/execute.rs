@@ -115,7 +115,7 @@ fn the_own_copy_is_first_then_the_others_and_the_level_answers() {
     let mut scene = Scene::sent();
     assert_eq!(scene.hears(3, 2, Reply::Accepted), [done(8, version(100, 1, 1))]);
     assert!(!scene.execute.is_over());
-    assert_eq!(scene.on(Event::Failed(node(2))), [hint(2)]);
+    assert_eq!(scene.on(failed(2, 2)), [hint(2)]);
     assert!(scene.execute.is_over());
     assert_eq!(scene.execute.tried(), version(100, 1, 1));
     assert_eq!(scene.execute.kept(), Some(&item("k", &eight())));
@@ -187,6 +187,53 @@ fn a_conflict_at_the_own_copy_each_time_is_a_conflict() {
 }
 
 #[test]
+fn a_copy_of_its_own_that_takes_nothing_leaves_it_to_another_owner() {
+    for refusal in [Refusal::NotCounting, Refusal::Unable] {
+        let mut scene = Scene::new(Version::ZERO);
+        scene.reads(1, Some(&seven()), Floor::ZERO);
+        let elsewhere = scene.hears(1, 2, Reply::Refused(refusal));
+        assert_eq!(elsewhere, [Effect::Done(Executed::Elsewhere)]);
+        assert!(scene.execute.is_over());
+    }
+    // Once it took an attempt nobody else may do it again.
+    let mut scene = Scene::sent();
+    scene.hears(2, 2, conflict(&between()));
+    assert_eq!(scene.on(failed(3, 2)), reading(3));
+    scene.reads(3, Some(&between()), Floor::ZERO);
+    let after = scene.hears(1, 4, Reply::Refused(Refusal::NotCounting));
+    assert_eq!(after[0], unknown(version(200, 1, 1)));
+}
+
+#[test]
+fn without_a_stamp_for_what_follows_nothing_another_owner_does_it() {
+    let mut scene = Scene::new(Version::ZERO);
+    scene.clock = Ticks(0);
+    let elsewhere = scene.reads(1, None, Floor::ZERO);
+    assert_eq!(elsewhere, [Effect::Done(Executed::Elsewhere)]);
+    assert_eq!(scene.execute.tried(), Version::ZERO);
+}
+
+#[test]
+fn a_failure_of_a_round_that_is_over_means_nothing() {
+    let mut scene = Scene::sent();
+    assert_eq!(scene.on(failed(2, 1)), []);
+    assert_eq!(scene.on(failed(3, 1)), [], "both may still take it");
+    assert_eq!(scene.hears(3, 2, Reply::Accepted), [done(8, version(100, 1, 1))]);
+}
+
+#[test]
+fn the_own_copy_is_read_though_others_count_twice() {
+    let mut out = Vec::new();
+    let (set, zero) = (owners(1, &[1, 2, 3], &[2, 3, 4]), Version::ZERO);
+    Execute::start(ME, key("k"), Level::Quorum, set, Add, zero, |_| true, &mut out).unwrap();
+    let asked = |effect: &Effect<Executed<u64>>| match effect {
+        Effect::Send { to, .. } => to.0,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(out.iter().map(asked).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
 fn a_conflict_after_anything_was_taken_is_unknown() {
     let mut scene = Scene::new(Version::ZERO);
     for attempt in 0..4 {
@@ -211,7 +258,7 @@ fn a_conflict_after_anything_was_taken_is_unknown() {
 fn what_the_own_copy_took_is_left_to_hints_when_a_later_read_fails() {
     let mut scene = Scene::sent();
     assert_eq!(scene.hears(2, 2, conflict(&between())), []);
-    assert_eq!(scene.on(Event::Failed(node(3))), reading(3));
+    assert_eq!(scene.on(failed(3, 2)), reading(3));
     let last = scene.on(Event::Deadline);
     assert_eq!(last, [unknown(version(100, 1, 1)), hint(2), hint(3)]);
     assert_eq!(scene.execute.kept(), Some(&item("k", &eight())));
@@ -224,7 +271,7 @@ fn a_copy_of_its_own_that_fails_may_have_taken_it() {
         let round = 1 + 2 * attempt;
         scene.reads(round, Some(&seven()), Floor::ZERO);
         if attempt == 0 {
-            assert_eq!(scene.on(Event::Failed(ME)), reading(3));
+            assert_eq!(scene.on(failed(1, round + 1)), reading(3));
         } else {
             scene.hears(1, round + 1, conflict(&between()));
         }
@@ -234,7 +281,7 @@ fn a_copy_of_its_own_that_fails_may_have_taken_it() {
     // So what would have been a conflict is not known to be one.
     let mut again = Scene::new(Version::ZERO);
     again.reads(1, Some(&seven()), Floor::ZERO);
-    again.on(Event::Failed(ME));
+    again.on(failed(1, 2));
     assert_eq!(again.on(Event::Deadline), [unknown(version(100, 1, 1))]);
 }
 
@@ -242,7 +289,7 @@ fn a_copy_of_its_own_that_fails_may_have_taken_it() {
 fn an_own_attempt_that_was_read_is_written_anew_and_not_decided_again() {
     let mut scene = Scene::sent();
     assert_eq!(scene.hears(2, 2, conflict(&between())), []);
-    assert_eq!(scene.on(Event::Failed(node(3))), reading(3));
+    assert_eq!(scene.on(failed(3, 2)), reading(3));
     // The newest on a quorum is the own attempt: eight stays eight.
     let anew = live(version(100, 3, 1), "8");
     let again = scene.reads(3, Some(&eight()), Floor::ZERO);
@@ -394,7 +441,7 @@ fn anything() -> impl Strategy<Value = Event> {
     });
     prop_oneof![
         14 => said,
-        2 => (1_u32..4).prop_map(|id| Event::Failed(node(id))),
+        2 => (1_u32..4, 0_u32..3).prop_map(|(id, round)| failed(id, round)),
         1 => (1_u64..3).prop_map(|at| Event::Remapped(owners(at, &[1, 2, 3], &[]))),
     ]
 }
@@ -413,6 +460,9 @@ proptest! {
                 Event::Answered(answer) => {
                     let round = newest_round - answer.round.min(newest_round);
                     Event::Answered(Answer { round, ..answer })
+                }
+                Event::Failed { node, round } => {
+                    Event::Failed { node, round: newest_round - round.min(newest_round) }
                 }
                 other => other,
             };
@@ -442,7 +492,7 @@ proptest! {
                 prop_assert_eq!(Some(*version), tried.last().map(|(_, record)| record.version));
             }
             Executed::NoQuorum(_) => prop_assert!(tried.is_empty()),
-            Executed::Conflict | Executed::Done { version: None, .. } => {}
+            Executed::Conflict | Executed::Elsewhere | Executed::Done { version: None, .. } => {}
         }
     }
 }

@@ -77,6 +77,10 @@ fn answer(from: u32, round: u32, reply: Reply) -> Answer {
     Answer { from: member(from), epoch: epoch(1), round, clock: Stamp::start_of(NOW_MS), reply }
 }
 
+const fn failed(id: u32, round: u32) -> Event {
+    Event::Failed { node: node(id), round }
+}
+
 fn stale(from: u32, round: u32) -> Event {
     Event::Answered(Answer {
         epoch: epoch(2),
@@ -106,7 +110,7 @@ fn hint<O>(to: u32) -> Effect<O> {
 }
 
 const fn pull<O>() -> Effect<O> {
-    Effect::PullMap { above: epoch(1) }
+    Effect::PullMap { at_least: epoch(2) }
 }
 
 /// A clock that stands where it is put, and moves on with each stamp; at zero it gives none.

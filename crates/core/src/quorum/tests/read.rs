@@ -102,10 +102,27 @@ fn a_record_of_which_only_the_rank_is_known_is_fetched() {
     let mut scene = Scene::new(Level::Quorum, &[1, 2]);
     assert_eq!(scene.sees(1, &old()), []);
     assert_eq!(scene.sees_rank(2, &new()), [super::read(2, 1, true)]);
-    // A hedge could bring nothing that is wanted now.
-    assert_eq!(scene.on(Event::Slow), []);
+    assert_eq!(scene.sees_rank(2, &new()), [], "said before");
     assert_eq!(scene.sees(2, &new()), [kept(1, 1, &new(), Floor::ZERO)]);
     assert_eq!(scene.hears(1, 1, Reply::Accepted), [done(Some(&new()))]);
+}
+
+#[test]
+fn a_record_that_does_not_come_is_fetched_from_another() {
+    // From one that told its rank too,
+    let mut scene = Scene::new(Level::All, &[1, 2, 3]);
+    scene.sees(1, &old());
+    scene.sees_rank(2, &new());
+    assert_eq!(scene.sees_rank(3, &new()), [super::read(2, 1, true)]);
+    assert_eq!(scene.on(Event::Slow), [super::read(3, 1, true)]);
+    assert_eq!(scene.on(Event::Slow), [], "there is nobody left");
+    assert_eq!(scene.sees(3, &new()), [done(Some(&new()))]);
+    // or from one that was not asked yet.
+    let mut scene = Scene::new(Level::Quorum, &[1, 2]);
+    scene.sees(1, &old());
+    scene.sees_rank(2, &new());
+    assert_eq!(scene.on(Event::Slow), [super::read(3, 1, true)]);
+    assert_eq!(scene.sees(3, &new()), [done(Some(&new()))]);
 }
 
 #[test]
@@ -113,8 +130,7 @@ fn a_holder_that_fails_is_replaced_and_its_rank_forgotten() {
     let mut scene = Scene::new(Level::Quorum, &[1, 2]);
     scene.sees(1, &old());
     assert_eq!(scene.sees_rank(2, &new()), [super::read(2, 1, true)]);
-    assert_eq!(scene.on(Event::Slow), []);
-    assert_eq!(scene.on(Event::Failed(node(2))), [super::read(3, 1, false)]);
+    assert_eq!(scene.on(failed(2, 1)), [super::read(3, 1, false)]);
     assert_eq!(scene.sees_rank(3, &old()), [done(Some(&old()))]);
 }
 
@@ -145,7 +161,7 @@ fn a_repair_that_fails_is_asked_of_another() {
     let mut scene = Scene::new(Level::Quorum, &[1, 2]);
     scene.sees(1, &new());
     scene.sees_nothing(2);
-    assert_eq!(scene.on(Event::Failed(node(2))), [kept(3, 1, &new(), Floor::ZERO)]);
+    assert_eq!(scene.on(failed(2, 1)), [kept(3, 1, &new(), Floor::ZERO)]);
     assert_eq!(scene.hears(3, 1, Reply::Accepted), [done(Some(&new()))]);
 }
 
@@ -174,14 +190,37 @@ fn a_floor_that_rises_under_a_repair_begins_the_read_again() {
     let mut scene = Scene::new(Level::Quorum, &[1, 2]);
     scene.sees(1, &new());
     scene.sees_nothing(2);
-    assert_eq!(
-        scene.hears(2, 1, Reply::BelowFloor(floor(300))),
-        [super::read(1, 2, true), super::read(2, 2, false)]
-    );
+    // Whoever it was read from raises its floor first: else the next one would end as this one.
+    let raise = Effect::Send { to: node(1), round: 1, ask: Ask::RaiseFloor { to: floor(300) } };
+    assert_eq!(scene.hears(2, 1, Reply::BelowFloor(floor(300))), [raise]);
+    let again = [super::read(1, 2, true), super::read(2, 2, false)];
+    let raised = Reply::Floors { floor: floor(300), purged: Floor::ZERO };
+    assert_eq!(scene.hears(1, 1, raised), again);
     assert_eq!(scene.sees(1, &new()), [], "an answer of the round before");
     assert_eq!(scene.hears(1, 2, found(None, true, floor(300))), []);
     let answer = done_at(None, floor(300), NOW_MS);
     assert_eq!(scene.hears(2, 2, found(None, false, Floor::ZERO)), [answer]);
+}
+
+#[test]
+fn a_floor_that_cannot_be_raised_does_not_hold_a_read_up() {
+    let again = [super::read(1, 2, true), super::read(2, 2, false)];
+    for event in [failed(1, 1), Event::Slow] {
+        let mut scene = Scene::new(Level::Quorum, &[1, 2]);
+        scene.sees(1, &new());
+        scene.sees_nothing(2);
+        scene.hears(2, 1, Reply::BelowFloor(floor(300)));
+        assert_eq!(scene.on(event), again);
+    }
+}
+
+#[test]
+fn a_failure_of_a_round_that_is_over_means_nothing() {
+    let mut scene = Scene::new(Level::Quorum, &[1, 2]);
+    scene.on(stale(2, 1));
+    scene.on(Event::Remapped(owners(2, &[2, 3, 4], &[])));
+    assert_eq!(scene.on(failed(3, 1)), []);
+    assert_eq!(scene.on(failed(3, 2)), [super::read(4, 2, false)]);
 }
 
 #[test]
@@ -191,7 +230,11 @@ fn a_read_does_not_begin_again_for_ever() {
     loop {
         scene.hears(1, rounds, found(Some(&new()), true, Floor::ZERO));
         scene.hears(2, rounds, found(None, false, Floor::ZERO));
-        let effects = scene.hears(2, rounds, Reply::BelowFloor(floor(300)));
+        let mut effects = scene.hears(2, rounds, Reply::BelowFloor(floor(300)));
+        let raised = Reply::Floors { floor: floor(300), purged: Floor::ZERO };
+        if !scene.0.is_over() {
+            effects = scene.hears(1, rounds, raised);
+        }
         if scene.0.is_over() {
             assert_eq!(effects, [Effect::Done(no_quorum(2, 2, &[3]))]);
             break;
@@ -220,7 +263,7 @@ fn a_slow_read_asks_one_more() {
 #[test]
 fn an_owner_that_fails_or_refuses_is_replaced() {
     let mut scene = Scene::new(Level::Quorum, &[1, 2]);
-    assert_eq!(scene.on(Event::Failed(node(1))), [super::read(3, 1, false)]);
+    assert_eq!(scene.on(failed(1, 1)), [super::read(3, 1, false)]);
     scene.sees_rank(2, &new());
     assert_eq!(scene.sees_rank(3, &new()).len(), 1);
 
@@ -228,7 +271,7 @@ fn an_owner_that_fails_or_refuses_is_replaced() {
     let refused = Reply::Refused(Refusal::NotCounting);
     assert_eq!(scene.hears(2, 1, refused), [super::read(3, 1, false)]);
     assert_eq!(
-        scene.on(Event::Failed(node(1))),
+        scene.on(failed(1, 1)),
         [Effect::Done(no_quorum(0, 2, &[1, 2, 3]))],
         "one alone is no quorum"
     );
@@ -300,7 +343,7 @@ fn a_clock_that_cannot_be_raised_is_replaced_by_another() {
     let mut scene = Scene::new(Level::Quorum, &[1, 2]);
     scene.hears_at(1, 1_400, whole(true));
     scene.hears_at(2, 1_600, whole(false));
-    assert_eq!(scene.on(Event::Failed(node(1))), [raise(3)]);
+    assert_eq!(scene.on(failed(1, 1)), [raise(3)]);
     let expired = scene.hears_at(3, 1_600, Reply::Clock);
     assert_eq!(expired, [done_at(Some(&gone), Floor::ZERO, 1_600)]);
 }
@@ -390,7 +433,7 @@ fn anything() -> impl Strategy<Value = Event> {
     );
     prop_oneof![
         14 => said,
-        2 => (1_u32..4).prop_map(|id| Event::Failed(node(id))),
+        2 => (1_u32..4, 1_u32..5).prop_map(|(id, round)| failed(id, round)),
         1 => (1_u64..3).prop_map(|at| Event::Remapped(owners(at, &[1, 2, 3], &[]))),
         1 => Just(Event::Slow),
     ]

@@ -184,7 +184,7 @@ fn an_event_time_is_not_superseded_by_a_floor() {
 fn the_deadline_makes_it_unknown_and_hints_those_that_did_not_take_it() {
     let mut scene = three(Level::Quorum);
     assert_eq!(scene.hears(3, 1, Reply::Accepted), []);
-    assert_eq!(scene.on(Event::Failed(node(2))), []);
+    assert_eq!(scene.on(failed(2, 1)), []);
     assert_eq!(scene.on(Event::Deadline), [unknown(FIRST), hint(1), hint(2)]);
     assert!(scene.write.is_over());
     assert_eq!(scene.hears(1, 1, Reply::Accepted), []);
@@ -194,10 +194,21 @@ fn the_deadline_makes_it_unknown_and_hints_those_that_did_not_take_it() {
 #[test]
 fn it_is_unknown_as_soon_as_the_level_cannot_be_reached() {
     let mut scene = three(Level::Quorum);
-    assert_eq!(scene.on(Event::Failed(node(2))), []);
+    assert_eq!(scene.on(failed(2, 1)), []);
     assert_eq!(scene.hears(3, 1, Reply::Refused(Refusal::Unable)), [unknown(FIRST)]);
     // The third may still take it; the others are left to hints.
     assert_eq!(scene.hears(1, 1, Reply::Accepted), [hint(2), hint(3)]);
+}
+
+#[test]
+fn a_failure_of_a_round_that_is_over_means_nothing() {
+    let mut scene = three(Level::Quorum);
+    assert_eq!(scene.on(stale(2, 1)), [pull()]);
+    scene.on(Event::Remapped(owners(2, &[1, 2, 3], &[])));
+    assert_eq!(scene.on(failed(2, 1)), []);
+    assert_eq!(scene.on(failed(3, 1)), [], "else the level could not be reached");
+    assert_eq!(scene.on(failed(2, 2)), []);
+    assert_eq!(scene.on(failed(3, 2)), [unknown(FIRST)]);
 }
 
 #[test]
@@ -315,7 +326,7 @@ fn anything() -> impl Strategy<Value = Event> {
     });
     prop_oneof![
         12 => said,
-        2 => (1_u32..4).prop_map(|id| Event::Failed(node(id))),
+        2 => (1_u32..4, 1_u32..6).prop_map(|(id, round)| failed(id, round)),
         2 => (1_u64..4).prop_map(|at| Event::Remapped(owners(at, &[1, 2, 3], &[]))),
         1 => Just(Event::Slow),
     ]

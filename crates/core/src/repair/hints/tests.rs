@@ -4,7 +4,6 @@ use super::*;
 use crate::clock::Stamp;
 use crate::ids::{Epoch, ReplicaIncarnation};
 use crate::quorum::Refusal;
-use crate::record::OwnedBody;
 use crate::version::{Millis, Version};
 use proptest::prelude::*;
 
@@ -148,4 +147,36 @@ fn beyond_its_bound_nothing_new_is_kept_and_what_is_kept_stays_current() {
     assert!(!hints.keep(NodeId(3), &item("l", 1)) && !hints.keep(NodeId(2), &item("k", 1)));
     assert!(hints.keep(NodeId(3), &item("k", 2)));
     assert_eq!(hints.len(), 1);
+}
+
+#[test]
+fn what_is_kept_is_counted_in_bytes_until_it_goes() {
+    let (small, large) = (item("k", 1), {
+        let mut large = item("k", 2);
+        large.record.body = OwnedBody::Live { kind: 0, bytes: Bytes::from_static(&[7; 1_000]) };
+        large
+    });
+    let mut hints = kept(&[(3, &small), (2, &small)]);
+    assert_eq!(hints.bytes(), 2 * Hints::cost(&small));
+    assert!(hints.keep(NodeId(3), &large));
+    assert_eq!(hints.bytes(), Hints::cost(&small) + Hints::cost(&large));
+    assert_eq!(Hints::cost(&large) - Hints::cost(&small), 1_000);
+    let set = owners(&[1, 2, 3], &[]);
+    assert!(hints.answered(&delivery(3, 3, &large), copy(3, 1), &Reply::Accepted, &set));
+    assert_eq!(hints.bytes(), Hints::cost(&small));
+}
+
+#[test]
+fn deliveries_go_round_and_leave_out_what_may_not_be_sent() {
+    let items = ["a", "b", "c"].map(|key| item(key, 1));
+    let other = item("a", 1);
+    let hints = kept(&[(3, &items[0]), (3, &items[1]), (3, &items[2]), (2, &other)]);
+    let set = owners(&[1, 2, 3], &[]);
+    assert_eq!(hints.targets().collect::<Vec<_>>(), [NodeId(2), NodeId(3)]);
+    let after = Bytes::from_static(b"a");
+    let round = hints.deliveries_for(NodeId(3), Some(&after), &set, |_, _| true, 9);
+    assert_eq!(round, [1, 2, 0].map(|at: usize| delivery(3, 3, &items[at])));
+    let some = hints.deliveries_for(NodeId(3), None, &set, |_, key| key != "a", 1);
+    assert_eq!(some, [delivery(3, 3, &items[1])]);
+    assert_eq!(hints.deliveries_for(NodeId(4), None, &set, |_, _| true, 9), []);
 }

@@ -42,3 +42,31 @@ fn where_a_record_lies_below_the_others_floor_the_own_one_rises() {
     let raised = Reply::Floors { floor: theirs, purged: Floor::ZERO };
     assert_eq!(says(1, 5, raised), [SyncEffect::Over { moved: 1 }]);
 }
+
+#[test]
+fn where_keys_are_evicted_only_tombstones_fill_a_gap() {
+    let at = |wall_ms| Version { wall_ms, counter: 0, node: NodeId(1) };
+    let record = |wall_ms, body| {
+        OwnedRecord { version: at(wall_ms), written: at(wall_ms), expires_at: None, body }
+            .borrow()
+            .rank()
+    };
+    let live = |wall_ms| record(wall_ms, OwnedBody::Live { kind: 0, bytes: Bytes::new() });
+    let key = |name: &'static str| Bytes::from_static(name.as_bytes());
+    let mine = vec![
+        (key("both"), live(5)),
+        (key("dead"), record(5, OwnedBody::Tombstone)),
+        (key("gone"), live(5)),
+    ];
+    let theirs = vec![(key("both"), live(6))];
+    let mut out = Vec::new();
+    let mut sync = Sync::start(NodeId(1), NodeId(2), 100, &mut out).among_evicting();
+    let mut asked = Vec::new();
+    sync.answered(&answer(1, 1, Reply::Digest(Digest::Keys(mine))), &mut asked);
+    sync.answered(&answer(2, 2, Reply::Digest(Digest::Keys(theirs))), &mut asked);
+    let read = |to, round, name| {
+        let ask = Ask::Read { key: key(name), whole: true };
+        SyncEffect::Send { to: NodeId(to), round, ask }
+    };
+    assert_eq!(asked, [read(2, 3, "both"), read(1, 4, "dead")]);
+}

@@ -67,10 +67,39 @@ fn an_older_release_refuses_the_directory_afterwards() {
 }
 
 #[test]
+fn what_cannot_be_looked_at_is_an_error_and_not_a_no() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Nothing can be below a file.
+    let path = directory.path().join("file");
+    fs::write(&path, b"no directory").expect("a file can be written");
+    let founding = || -> Option<Command> { panic!("nothing is founded where nothing is known") };
+    let map = ClusterMap::default();
+    for error in [
+        is_home(&path).expect_err("it cannot be looked at"),
+        admit(&path, NodeId(2), &map).expect_err("it cannot be looked at"),
+        LocalStore::open(&path, founding).expect_err("it cannot be looked at"),
+        open(&path, &|_| Ok(())).expect_err("it cannot be looked at"),
+    ] {
+        assert!(matches!(error, MetaError::File { .. }), "{error}");
+        assert!(error.to_string().contains("map.raft"), "{error}");
+    }
+}
+
+#[test]
+fn a_directory_from_which_the_part_in_the_cluster_was_taken_is_not_given_away() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let map = single_node(directory.path());
+    drop(open(directory.path(), &|_| Ok(())).expect("it is changed"));
+    fs::remove_file(directory.path().join(RAFT)).expect("it is there");
+    let error = admit(directory.path(), NodeId(2), &map).expect_err("it was n1's").to_string();
+    assert!(error.contains("belongs to a cluster already"), "{error}");
+}
+
+#[test]
 fn what_is_missing_damaged_or_taken_is_refused_by_name() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
-    assert!(!is_home(path));
+    assert!(!is_home(path).expect("it can be looked at"));
     let error = open(path, &|_| Ok(())).expect_err("there is nothing").to_string();
     assert!(error.contains("map"), "{error}");
     fs::write(path.join(SINGLE), b"no map").expect("a file can be written");
@@ -81,8 +110,9 @@ fn what_is_missing_damaged_or_taken_is_refused_by_name() {
     let map = single_node(path);
     let error = admit(path, NodeId(2), &map).expect_err("it is n1's").to_string();
     assert!(error.contains("belongs to a cluster already"), "{error}");
-    assert!(is_home(path));
+    assert!(!is_home(path).expect("it can be looked at"), "a single node wrote it");
     let file = open(path, &|_| Ok(())).expect("it is changed");
+    assert!(is_home(path).expect("it can be looked at"));
     let error = open(path, &|_| Ok(())).expect_err("it is open").to_string();
     assert!(error.contains("map.raft"), "{error}");
     drop(file);

@@ -32,7 +32,7 @@ fn propose(id: u128, base: u64, command: &Command) -> Proposal {
 }
 
 fn take(state: &mut State, proposal: &Proposal) -> Outcome {
-    state.take(proposal).expect("it can be read").outcome
+    state.take(proposal, codec::command::decode).expect("it can be read").outcome
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_copy_is_answered_like_the_first_and_changes_nothing() {
 fn a_refusal_does_not_move_the_version() {
     let mut state = founded();
     let before = state.map().version;
-    let effect = state.take(&impossible(1, 1)).expect("it can be read");
+    let effect = state.take(&impossible(1, 1), codec::command::decode).expect("it can be read");
     assert_eq!(effect.refusal, Some(MapError::DefaultStays));
     assert!(!effect.changed);
     assert_eq!(state.map().version, before);
@@ -79,8 +79,9 @@ fn a_command_that_cannot_be_read_stops_and_changes_nothing() {
     let mut state = founded();
     let before = state.encode().expect("it has a form");
     let unread = Proposal { id: 1, base: 1, command: b"from the future".to_vec() };
-    let error = state.take(&unread).expect_err("it cannot be skipped").to_string();
-    assert!(error.contains("a command of the log"), "{error}");
+    let error = state.take(&unread, codec::command::decode);
+    let error = error.expect_err("it cannot be skipped").to_string();
+    assert!(error.contains("a newer version of Shoal"), "{error}");
     assert_eq!(state.encode().expect("it has a form"), before);
 }
 

@@ -18,8 +18,9 @@ impl StoreBuilder<Types, Log, Machine, TempDir> for Fresh {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("map.raft");
         let file = Arc::new(RaftFile::create(&path, |_| Ok(())).expect("a new file"));
-        let known = Arc::new(Known::new(Arc::default(), Members::default()));
-        let machine = Machine::open(Arc::clone(&file), known).expect("an empty one");
+        let known = Arc::new(Known::new(Arc::default(), Members::default(), 1 << 20));
+        let machine = Machine::open(Arc::clone(&file), known, shoal_core::codec::command::decode)
+            .expect("an empty one");
         Ok((directory, Log::new(file), machine))
     }
 }

@@ -6,6 +6,7 @@ use crate::raft::file::RaftFile;
 use crate::raft::home;
 use redb::backends::InMemoryBackend;
 use redb::{Database, StorageBackend};
+use shoal_core::codec;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -60,7 +61,9 @@ async fn a_failed_write_stops_the_voter_by_name_and_what_it_showed_stays() {
     let file = RaftFile::begin(path, database, |change| home::first_voter(change, &map));
     let file = Arc::new(file.expect("a new file"));
     let wire = Arc::new(Port { net: Arc::new(Net::default()), from: NodeId(1) });
-    let store = RaftStore::over(file, Options::default(), wire).await.expect("it is whole");
+    let store = RaftStore::over(file, Options::default(), wire, codec::command::decode)
+        .await
+        .expect("it is whole");
     let map = store.propose_async(&create("books")).await.expect("a good command");
 
     broken.store(true, Ordering::Relaxed);

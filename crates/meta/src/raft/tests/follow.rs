@@ -154,3 +154,44 @@ async fn voters_that_cannot_be_are_refused_and_nothing_is_left_behind() {
     let map = cluster.propose(leader, &create("alone")).await;
     assert_eq!(store.current(), map);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_tells_of_new_voters_where_the_map_is_the_same() {
+    let set = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect::<BTreeSet<_>>();
+    let mut cluster = Cluster::of_one(Options::default()).await;
+    for _ in 0..3 {
+        cluster.join().await;
+    }
+    let follower = cluster.store(4);
+    let mut voters = follower.voters();
+    assert_eq!(*voters.borrow_and_update(), set(&[]), "it was told the map alone");
+    follower.pull(NodeId(1)).await.expect("it answers");
+    assert!(voters.has_changed().expect("it is open"));
+    assert_eq!(*voters.borrow_and_update(), set(&[1]));
+    let before = follower.status();
+    let mut of_the_leader = cluster.store(1).voters();
+
+    cluster.set_voters([1, 2, 3]).await;
+    assert_eq!(*of_the_leader.borrow_and_update(), set(&[1, 2, 3]));
+    assert!(!voters.has_changed().expect("it is open"), "nobody told it");
+    let follower = cluster.store(4);
+    // Not only the leader tells.
+    let told = async {
+        while !voters.has_changed().expect("it is open") {
+            follower.pull(NodeId(2)).await.expect("it answers");
+            tokio::time::sleep(cluster.options.heartbeat).await;
+        }
+    };
+    tokio::time::timeout(LONG, told).await.expect("it hears of it in time");
+    assert_eq!(*voters.borrow_and_update(), set(&[1, 2, 3]));
+    follower.pull(NodeId(1)).await.expect("it answers");
+    let after = follower.status();
+    assert_eq!(after.map, before.map, "the map is the same");
+    assert!(after.voters_since > before.voters_since);
+    assert!(!voters.has_changed().expect("it is open"), "the same again is no news");
+    drop(voters);
+    cluster.kill(4).await;
+    cluster.start(4).await;
+    assert_eq!(*cluster.store(4).voters().borrow(), set(&[1, 2, 3]));
+    assert_eq!(cluster.store(4).status().voters_since, after.voters_since);
+}

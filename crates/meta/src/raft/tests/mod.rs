@@ -1,12 +1,18 @@
 //! Whole stores on paused time, over a wire in memory that can be cut and can lose answers.
 
+mod claims;
 mod conformance;
 mod disk;
 mod faults;
 mod follow;
+mod limits;
 mod order;
 mod restart;
+mod versions;
 
+use super::home;
+use super::state::ReadCommand;
+use super::wire::{Answer, Request, decode, encode};
 use super::{Options, RaftStore, Role, Wire, WireError, WireFuture};
 use crate::{LocalStore, MapStore};
 use bytes::Bytes;
@@ -48,6 +54,10 @@ struct Net {
     lossy: Mutex<u8>,
     /// How many requests were carried whole.
     carried: Mutex<BTreeMap<(NodeId, NodeId), usize>>,
+    /// How many bytes the largest message had, requests and answers.
+    largest: Mutex<usize>,
+    /// Whether proposals are taken up and their answers say only that something failed.
+    fails: Mutex<bool>,
 }
 
 impl Net {
@@ -75,6 +85,9 @@ impl Net {
     }
 
     async fn carry(&self, from: NodeId, to: NodeId, request: Bytes) -> Result<Bytes, WireError> {
+        let proposes = matches!(decode::<Request>(&request), Ok(Request::Propose { .. }))
+            && *self.fails.lock();
+        let length = request.len();
         tokio::time::sleep(Duration::from_millis(fastrand::u64(1..5))).await;
         if self.is_cut(from, to) {
             // As on a real network: nothing says so.
@@ -93,6 +106,14 @@ impl Net {
             return Err(WireError::Lost("connection reset".to_owned()));
         }
         *self.carried.lock().entry((from, to)).or_default() += 1;
+        {
+            let mut largest = self.largest.lock();
+            *largest = length.max(answer.len()).max(*largest);
+        }
+        if proposes {
+            let failed = encode(&Answer::Failed("something went wrong".to_owned()));
+            return Ok(Bytes::from(failed.unwrap_or_else(|error| panic!("{error}"))));
+        }
         Ok(Bytes::from(answer))
     }
 }
@@ -168,9 +189,15 @@ impl Cluster {
     }
 
     async fn start(&mut self, node: u32) {
+        self.start_as(node, shoal_core::codec::command::decode).await;
+    }
+
+    /// Starts a node that reads commands like this.
+    async fn start_as(&mut self, node: u32, read: ReadCommand) {
         let from = NodeId(node);
         let wire = Arc::new(Port { net: Arc::clone(&self.net), from });
-        let store = RaftStore::open(self.path(node), self.options, wire).await;
+        let file = home::open(self.path(node), &|_| Ok(())).expect("the directory is whole");
+        let store = RaftStore::over(Arc::new(file), self.options, wire, read).await;
         let store = store.expect("the directory is whole");
         self.net.nodes.lock().insert(from, Arc::downgrade(&store));
         self.stores.insert(node, store);

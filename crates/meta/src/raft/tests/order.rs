@@ -129,3 +129,87 @@ fn the_blocking_door_works_from_any_other_thread() {
     assert!(matches!(store.propose(&create("books")), Err(MetaError::Refused(_))));
     runtime.block_on(cluster.store(1).close());
 }
+
+/// The voters run on a runtime of their own, with one thread; whoever may block proposes.
+#[test]
+fn the_blocking_door_works_from_threads_of_other_runtimes() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let voters = std::thread::spawn(move || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let cluster = Cluster::of_one(Options::default()).await;
+            sender.send(Arc::clone(cluster.store(1))).expect("somebody waits");
+            stopped.await.expect("it is told");
+            cluster.store(1).close().await;
+        });
+    });
+    let store = receiver.recv().expect("it is opened");
+    let propose = |name: &'static str| {
+        let store = Arc::clone(&store);
+        move || store.propose(&create(name)).map(|map| map.keyspace(name).is_some())
+    };
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let other = builder.worker_threads(1).enable_all().build().expect("a runtime");
+    let (one, more) = other.block_on(async {
+        let one = tokio::task::spawn_blocking(propose("from-a-blocking-thread"));
+        let more = tokio::task::spawn_blocking(propose("from-another"));
+        (one.await.expect("no panic"), more.await.expect("no panic"))
+    });
+    assert!(one.expect("a good command") && more.expect("a good command"));
+    let plain = std::thread::spawn(propose("from-a-plain-thread")).join().expect("no panic");
+    assert!(plain.expect("a good command"));
+    // And in a task, where the runtime is another one.
+    let map = other.block_on(async { store.propose_async(&create("from-a-task")).await });
+    let map = map.expect("a good command");
+    assert_eq!(map.keyspaces.keys().filter(|name| name.starts_with("from-")).count(), 4);
+    stop.send(()).expect("it waits");
+    voters.join().expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_whose_answer_is_a_failure_is_unknown_and_never_not_done() {
+    let mut cluster = Cluster::of(3).await;
+    let follower = cluster.join().await;
+    *cluster.net.fails.lock() = true;
+    let outcome = cluster.store(follower).propose_async(&create("books")).await;
+    assert!(matches!(outcome, Err(MetaError::Unknown { .. })), "{outcome:?}");
+    *cluster.net.fails.lock() = false;
+    let map = cluster.agree().await;
+    assert!(map.keyspace("books").is_some(), "it happened");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_that_was_refused_stays_refused_at_the_next_leader() {
+    use crate::raft::propose::Attempt;
+    use crate::raft::types::{Outcome, Proposal};
+    let mut cluster = Cluster::of(3).await;
+    let leader = cluster.leader().await;
+    let map = cluster.propose(leader, &create("books")).await;
+    let proposal = Proposal {
+        id: Proposal::name(NodeId(9), 7, 1),
+        base: map.version.index,
+        command: shoal_core::codec::command::encode(&create("books")),
+    };
+    let retry = async |cluster: &Cluster, leader| {
+        let deadline = tokio::time::Instant::now() + LONG;
+        cluster.store(leader).put_in_order(&proposal, deadline).await
+    };
+    let refused = Attempt::Done(Outcome::Refused(map.version.into()));
+    assert_eq!(retry(&cluster, leader).await, refused);
+    // By now the map would take it; but its proposer may have been told, and have gone on.
+    cluster.propose(leader, &Command::DropKeyspace { name: "books".to_owned() }).await;
+    cluster.kill(leader).await;
+    let next = cluster.leader().await;
+    assert_eq!(retry(&cluster, next).await, refused);
+    // Nor is it forgotten by a snapshot or a restart.
+    cluster.start(leader).await;
+    for node in 1..=3 {
+        cluster.kill(node).await;
+        cluster.start(node).await;
+    }
+    let next = cluster.leader().await;
+    assert_eq!(retry(&cluster, next).await, refused);
+    assert!(cluster.agree().await.keyspace("books").is_none());
+}

@@ -67,3 +67,32 @@ async fn a_directory_is_opened_once_and_refused_when_damaged() {
     let error = damaged.expect_err("it is damaged").to_string();
     assert!(error.contains("map.raft"), "{error}");
 }
+
+/// A single node becomes one of several while it runs: its store is still there, and read.
+#[tokio::test(start_paused = true)]
+async fn a_single_nodes_directory_is_taken_over_while_its_store_is_open() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let local = LocalStore::open(path, founding).expect("a new store");
+    let before = local.propose(&create("books")).expect("a good command");
+    local.retire().expect("nothing is in doubt");
+    assert!(!RaftStore::is_in(path).expect("it can be looked at"));
+    let wire = || Arc::new(Port { net: Arc::new(Net::default()), from: NodeId(1) });
+    let store = RaftStore::open(path, Options::default(), wire()).await.expect("it is free");
+    assert!(RaftStore::is_in(path).expect("it can be looked at"));
+    assert_eq!(store.current(), before);
+    let map = store.propose_async(&create("more")).await.expect("a good command");
+    assert_eq!(map.version.index, before.version.index + 1);
+
+    local.propose(&create("lost")).expect_err("it is retired");
+    local.resume().expect_err("it was taken over");
+    assert_eq!(local.current(), before, "it is still read");
+    assert!(!path.join("map").exists(), "nobody goes on from the single node's file");
+    drop(local);
+    store.close().await;
+    drop(store);
+    let store = RaftStore::open(path, Options::default(), wire()).await.expect("it is free");
+    assert_eq!(store.current(), map);
+    let map = store.propose_async(&create("again")).await.expect("a good command");
+    assert!(map.keyspace("more").is_some() && map.keyspace("lost").is_none());
+}

@@ -5,7 +5,7 @@ mod network;
 mod partitions;
 mod strangers;
 
-use super::{Event, MemberState};
+use super::{Event, Identity, MemberState};
 use network::{Network, address, identity, ms, secret, secs};
 use shoal_core::{MapVersion, NodeId};
 
@@ -104,6 +104,43 @@ fn what_the_map_does_not_have_is_forgotten() {
     network.announce(5, 2);
     network.run(secs(5));
     network.assert_all_up();
+}
+
+#[test]
+fn another_node_at_the_address_of_one_that_is_gone_takes_nothing_over() {
+    // The map changes before the new node is heard of, at about the same time, and after.
+    for (seed, heard_first) in [(1, 0), (2, 20), (3, 4_000), (4, 30_000)] {
+        let mut network = Network::converged(4, seed);
+        network.crash(3);
+        if heard_first == 0 {
+            network.retain_all(|node| node != NodeId(3));
+        }
+        let later = Identity::new(NodeId(5), 1, address(3)).unwrap();
+        network.start_as(5, later, &secret(), shoal_core::ClusterId(1));
+        network.announce(5, 1);
+        network.run(ms(heard_first));
+        network.retain_all(|node| node != NodeId(3));
+        network.run(secs(5));
+        for node in [1, 2, 4] {
+            assert_eq!(network.state(node, 3), None);
+            let seen = network.machines[&node].membership.seen(NodeId(5)).unwrap();
+            assert_eq!((seen.state, seen.address, seen.start), (MemberState::Up, address(3), 1));
+        }
+        assert!(network.sees_all_up(5));
+        // And it stays so: what the one before is said to be says nothing of this one.
+        network.events.clear();
+        network.run(secs(30));
+        assert_eq!(network.count(|_, _| true), 0, "{heard_first}: {:?}", network.events);
+        // The one before comes back elsewhere, and nobody listens.
+        let elsewhere = "10.9.9.9:7001".parse().unwrap();
+        let former = Identity::new(NodeId(3), 9, elsewhere).unwrap();
+        network.start_as(3, former, &secret(), shoal_core::ClusterId(1));
+        network.announce(3, 1);
+        network.run(secs(5));
+        for node in [1, 2, 4, 5] {
+            assert_eq!(network.state(node, 3), None);
+        }
+    }
 }
 
 #[test]

@@ -164,6 +164,14 @@ impl Network {
         self.on(node, |membership, now| membership.set_gossip(gossip, now));
     }
 
+    /// The map of every node that runs has from now on those for which `keep` holds.
+    pub(crate) fn retain_all(&mut self, keep: impl Fn(NodeId) -> bool + Copy) {
+        let running: Vec<u32> = self.machines.keys().copied().collect();
+        for node in running {
+            self.on(node, |membership, now| membership.retain(keep, now));
+        }
+    }
+
     pub(crate) fn on(
         &mut self,
         node: u32,

@@ -210,7 +210,7 @@ fn proven_nonsense_does_not_panic() {
 #[test]
 fn memory_is_bounded_whatever_comes_in() {
     // Without a secret any process of this machine can make proven datagrams.
-    let (mut membership, envelope, other) = pair(&ClusterSecret::none(), 64);
+    let (mut membership, envelope, _) = pair(&ClusterSecret::none(), 64);
     let mut now = ms(2);
     let mut most = 0;
     for round in 0..10_000_u32 {
@@ -232,10 +232,28 @@ fn memory_is_bounded_whatever_comes_in() {
     }
     assert!(most < 500, "{most} timers");
     assert!(membership.stats().refused(Refused::Full) > 1_000);
-    // From beyond this machine nothing is taken.
-    let outside = "192.0.2.1:7001".parse().unwrap();
+}
+
+#[test]
+fn without_a_secret_nothing_goes_beyond_this_machine() {
+    let (mut membership, envelope, other) = pair(&ClusterSecret::none(), 64);
     let hello = super::super::codec::encode_hello(&other);
     let sealed = envelope.seal(Kind::Hello, Gossip::default(), &hello);
-    assert_eq!(membership.on_datagram(outside, &sealed, now), []);
-    assert_eq!(membership.stats().refused(Refused::NotLoopback), 1);
+    let mut refused = 0;
+    for (address, local) in [
+        ("127.0.0.1:7002", true),
+        ("127.9.9.9:7002", true),
+        ("[::1]:7002", true),
+        ("[::ffff:127.0.0.1]:7002", true),
+        ("192.0.2.1:7002", false),
+        ("[2001:db8::1]:7002", false),
+        ("[::ffff:192.0.2.1]:7002", false),
+    ] {
+        let address = address.parse().unwrap();
+        let effects = membership.on_datagram(address, &sealed, ms(5));
+        refused += u64::from(!local);
+        assert_eq!(membership.stats().refused(Refused::NotLoopback), refused, "from {address}");
+        assert_eq!(effects.is_empty(), !local, "from {address}");
+        assert_eq!(membership.announce(address, ms(6)).is_empty(), !local, "to {address}");
+    }
 }

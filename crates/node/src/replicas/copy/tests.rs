@@ -112,7 +112,7 @@ fn a_copy_that_is_named_anew_is_emptied_first_and_knows_no_floors() {
     assert_eq!(copy.member(), member(1, 6));
     assert_eq!(engine.tally(KEYSPACE.0, 0..64).keys, 0);
     let (outcome, told) = asked(&copy, envelope(6, take("a", live(NOW_MS, "x"))));
-    assert!(matches!(outcome, Asked::Taken));
+    assert!(matches!(outcome, Asked::Waits));
     assert!(told.try_recv().is_err(), "it waits until the floors are known");
     let floor = Floor(Stamp::start_of(10));
     let older = copy.know_floors(epoch(5), floor, floor).expect("it looks");
@@ -161,4 +161,65 @@ fn who_is_no_owner_any_more_forgets_and_an_owner_does_not() {
     assert!(copy.forget().expect("it forgets"));
     assert_eq!(engine.tally(KEYSPACE.0, 0..64).keys, 0);
     assert_eq!(copy.member().incarnation, ReplicaIncarnation::default());
+}
+
+#[test]
+fn a_copy_that_is_being_changed_answers_meanwhile() {
+    let (copy, settled) = copy(&memory(), Form::Plain, owners(5, &[member(1, 5)], &[]));
+    copy.found().expect("it begins");
+    let _emptying = copy.change.lock();
+    let answer = said(&copy, &settled, envelope(5, take("k", live(NOW_MS, "v"))));
+    assert_eq!(answer.reply, Reply::Accepted);
+    assert_eq!(found(said(&copy, &settled, envelope(5, read("k")))), Some(live(NOW_MS, "v")));
+}
+
+#[test]
+fn what_only_looks_does_not_hold_the_copy() {
+    let (copy, settled) = copy(&memory(), Form::Plain, owners(5, &[member(1, 5)], &[]));
+    copy.found().expect("it begins");
+    for ask in [read("k"), Ask::Page { after: None, limit: 9 }, Ask::Floors] {
+        assert!(ask.only_looks());
+        said(&copy, &settled, envelope(5, ask));
+    }
+    // Behind, it waits like anything else.
+    let (outcome, told) = asked(&copy, envelope(6, read("k")));
+    assert!(matches!(outcome, Asked::Behind) && told.try_recv().is_err());
+    copy.give_up(Instant::now(), Stamp::ZERO);
+    let refused = told.try_recv().expect("it is told");
+    assert_eq!(refused.reply, Reply::Refused(Refusal::Unable));
+}
+
+#[test]
+fn many_copies_are_founded_with_one_sync() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let both = || owners(5, &[member(1, 5)], &[]);
+    {
+        let engine = disk(directory.path());
+        let copies: Vec<_> = (0..3).map(|_| copy(&engine, Form::Sealed, both()).0).collect();
+        super::super::found_all(&copies).expect("they begin");
+        // Without a clean stop.
+        std::mem::forget(engine);
+    }
+    let again = disk(&copied(directory.path()));
+    assert_eq!(copy(&again, Form::Sealed, both()).0.member(), member(1, 5));
+}
+
+/// The files as a crash would leave them.
+fn copied(from: &std::path::Path) -> std::path::PathBuf {
+    let to = from.with_extension("again");
+    copy_tree(from, &to);
+    to
+}
+
+fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("it is there") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_tree(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).expect("it is copied");
+        }
+    }
 }

@@ -88,6 +88,7 @@ fn run(engine: &dyn Engine, form: Form, acts: &[Act]) -> Result<(), TestCaseErro
                 shelf
                     .page(slot(*at), after, *limit, |key, record| {
                         seen.push((key.to_vec(), OwnedRecord::from(*record)));
+                        true
                     })
                     .expect("it is not damaged");
                 let expected = model.iter().filter(|((slot, key), _)| {
@@ -144,6 +145,6 @@ fn a_page_is_never_read_by_whoever_may_not_wait() {
     let (_directory, engines) = engines();
     for (engine, form) in &engines {
         let shelf = EngineShelf::new(&**engine, KEYSPACE.0, *form, Patience::Inline);
-        assert_eq!(shelf.page(slot(0), None, 1, |_, _| ()), Err(ShelfError::Cold));
+        assert_eq!(shelf.page(slot(0), None, 1, |_, _| true), Err(ShelfError::Cold));
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 /// A link of an end came up or went.
 pub(super) struct Notice {
-    pub(super) serve: Arc<dyn Serve>,
+    pub(super) serve: Weak<dyn Serve>,
     pub(super) node: NodeId,
     pub(super) up: bool,
 }
@@ -25,7 +25,14 @@ pub(super) struct Notice {
 pub(super) enum Found {
     Nothing,
     Denied(Denied),
-    Peer { target: Weak<End>, admission: Admission },
+    Peer { target: Weak<End>, admission: Admission, tokens: Tokens },
+}
+
+/// The tokens under which two take each other for peers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tokens {
+    pub(super) here: u64,
+    pub(super) there: u64,
 }
 
 /// Tells when a link, or the whole end, is over.
@@ -42,6 +49,7 @@ impl Life {
 struct Link {
     target: Weak<End>,
     admission: Admission,
+    tokens: Tokens,
     life: watch::Sender<Option<Unreachable>>,
 }
 
@@ -69,7 +77,9 @@ pub(super) struct Begun {
 /// One node's end of the network.
 pub(super) struct End {
     pub(super) address: String,
-    pub(super) serve: Arc<dyn Serve>,
+    /// Let go when it is closed.
+    serve: Mutex<Option<Arc<dyn Serve>>>,
+    noted_by: Weak<dyn Serve>,
     /// Sent to under the lock, so that notices come in the order of what happened.
     notices: mpsc::UnboundedSender<Notice>,
     state: Mutex<State>,
@@ -84,12 +94,19 @@ impl End {
     ) -> Self {
         let (life, _) = watch::channel(None);
         let state = State { identity, closed: false, life, peers: BTreeMap::new() };
-        Self { address: address.to_owned(), serve, notices, state: Mutex::new(state) }
+        let (address, noted_by) = (address.to_owned(), Arc::downgrade(&serve));
+        let (serve, state) = (Mutex::new(Some(serve)), Mutex::new(state));
+        Self { address, serve, noted_by, notices, state }
+    }
+
+    /// Who serves here, until it is closed.
+    pub(super) fn serve(&self) -> Option<Arc<dyn Serve>> {
+        self.serve.lock().clone()
     }
 
     fn note(&self, node: NodeId, up: bool) {
         // Nobody listens only while everything ends.
-        let _ = self.notices.send(Notice { serve: Arc::clone(&self.serve), node, up });
+        let _ = self.notices.send(Notice { serve: Weak::clone(&self.noted_by), node, up });
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -115,27 +132,33 @@ impl End {
         let closed = state.closed;
         let Some(peer) = state.peers.get_mut(&node) else { return };
         match found {
-            Found::Peer { target, admission } if !closed => {
+            Found::Peer { target, admission, tokens } if !closed => {
                 let same = peer.link.as_mut().filter(|link| link.target.ptr_eq(&target));
                 if let Some(link) = same {
-                    link.admission = admission;
+                    (link.admission, link.tokens) = (admission, tokens);
                     return;
                 }
                 if peer.end_link() {
                     self.note(node, false);
                 }
-                peer.link = Some(Link { target, admission, life: watch::channel(None).0 });
+                let life = watch::channel(None).0;
+                peer.link = Some(Link { target, admission, tokens, life });
                 peer.status.connects += 1;
+                peer.status.denied = None;
                 self.note(node, true);
             }
             Found::Peer { .. } => {}
             Found::Nothing => self.unlink(node, peer, "nobody is heard there".to_owned()),
-            Found::Denied(why) => self.unlink(node, peer, why.to_string()),
+            Found::Denied(why) => {
+                self.unlink(node, peer, why.to_string());
+                peer.status.denied = Some(why);
+            }
         }
     }
 
     fn unlink(&self, node: NodeId, peer: &mut Peer, why: String) {
         peer.status.last_failure = Some(why);
+        peer.status.denied = None;
         if peer.end_link() {
             self.note(node, false);
         }
@@ -150,6 +173,13 @@ impl End {
                 self.unlink(*node, peer, "the link was ended there".to_owned());
             }
         }
+    }
+
+    /// The tokens of the link to a node, if it leads to `target`.
+    pub(super) fn tokens(&self, node: NodeId, target: &Arc<Self>) -> Option<Tokens> {
+        let state = self.state.lock();
+        let link = state.peers.get(&node)?.link.as_ref()?;
+        std::ptr::eq(link.target.as_ptr(), Arc::as_ptr(target)).then_some(link.tokens)
     }
 
     /// Whether a question of this kind is more than the link to the node was made for.
@@ -208,15 +238,15 @@ impl End {
         }
     }
 
-    /// Whether it is another identity than before.
+    /// Takes another identity. Its links end, unless only the token is another. Whether they did.
     pub(super) fn assume(&self, identity: Identity) -> bool {
         let mut state = self.state.lock();
-        if state.identity == identity {
-            return false;
-        }
+        let renewed = Identity { token: identity.token, ..state.identity } == identity;
         state.identity = identity;
-        self.end_links(&mut state);
-        true
+        if !renewed {
+            self.end_links(&mut state);
+        }
+        !renewed
     }
 
     pub(super) fn close(&self) {
@@ -224,6 +254,10 @@ impl End {
         state.closed = true;
         state.life.send_replace(Some(Unreachable::Lost));
         self.end_links(&mut state);
+        drop(state);
+        let serve = self.serve.lock().take();
+        // It may hold what closes here.
+        drop(serve);
     }
 
     fn end_links(&self, state: &mut State) {

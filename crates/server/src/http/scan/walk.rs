@@ -10,6 +10,7 @@
 use super::{Ask, Begin, Item, MAX_PAGE_BYTES, Page, take, unknown};
 use crate::http::job;
 use shoal_core::Slot;
+use shoal_core::quorum::Level;
 use shoal_core::record::Body;
 use shoal_core::slot::SLOT_COUNT;
 use shoal_node::{Access, Halt, Node, Refusal, Target};
@@ -58,6 +59,7 @@ async fn step(
     let mut walk = Some(walk);
     job::run(node, move |access| {
         let mut here = walk.take().unwrap_or_default();
+        access.at(here.level);
         match slice(&mut here, access) {
             Ok(done) => Ok((here, done)),
             Err(halt) => {
@@ -74,6 +76,7 @@ async fn step(
 #[derive(Default)]
 struct Walk {
     target: Target,
+    level: Option<Level>,
     prefix: Vec<u8>,
     /// Keys up to this one were listed by earlier pages.
     after: Option<Vec<u8>>,
@@ -104,6 +107,7 @@ impl Walk {
         };
         Self {
             target,
+            level: ask.level,
             prefix: ask.prefix.clone(),
             after,
             limit: ask.limit,
@@ -218,7 +222,7 @@ mod tests {
     use std::rc::Rc;
 
     fn ask(prefix: &[u8], from: Begin, limit: usize, values: bool) -> Ask {
-        Ask { prefix: prefix.to_vec(), from, limit, values }
+        Ask { prefix: prefix.to_vec(), from, limit, values, level: None }
     }
 
     fn node(folder: &tempfile::TempDir, keys: impl Iterator<Item = String>) -> Arc<Node> {

@@ -4,22 +4,20 @@ use super::*;
 use proptest::prelude::*;
 use shoal_node::secret::ClusterSecret;
 
-const LONGEST: usize = 1 << 16;
-
 fn key(purpose: &str) -> Key {
     ClusterSecret::generate([7; 32]).derive(purpose)
 }
 
 fn opener() -> Opener {
-    Opener::new(key("one"), LONGEST, BytesMut::new())
+    Opener::new(key("one"), BytesMut::new())
 }
 
 fn frame(what: What, id: u64, body: &[u8]) -> Frame {
-    Frame { what, id, body: Bytes::copy_from_slice(body) }
+    Frame { what, id, more: false, body: Bytes::copy_from_slice(body) }
 }
 
 fn bytes_of(sealer: &mut Sealer, frame: &Frame) -> Vec<u8> {
-    let mut bytes = sealer.head(frame.what, frame.id, &frame.body).to_vec();
+    let mut bytes = sealer.head(frame).to_vec();
     bytes.extend(&frame.body);
     bytes
 }
@@ -37,6 +35,8 @@ fn conversation() -> Vec<Frame> {
         frame(What::Pong, 0, b""),
         frame(What::Alive, 0, b""),
         frame(What::Question(Kind::Forward), 3, b"SET a b"),
+        Frame { more: true, ..frame(What::Answer(Outcome::Answered), 5, b"a part") },
+        frame(What::Token, 7, b""),
         frame(What::Goodbye, 3, b""),
     ]
 }
@@ -101,7 +101,7 @@ fn frames_hold_in_their_place_only() {
     assert_eq!(read_all(&[first, first]), Some(Ending::Forged), "repeated");
     assert_eq!(read_all(&[second]), Some(Ending::Forged), "one left out");
     assert_eq!(read_all(&[second, first]), Some(Ending::Forged), "turned round");
-    let mut other = Opener::new(key("other"), LONGEST, BytesMut::new());
+    let mut other = Opener::new(key("other"), BytesMut::new());
     let (_, why) = read(&mut other, first, &[]);
     assert_eq!(why, Some(Ending::Forged), "from another connection or direction");
 }
@@ -109,42 +109,44 @@ fn frames_hold_in_their_place_only() {
 #[test]
 fn what_is_not_well_formed_has_its_name() {
     let head = |change: fn(&mut [u8; HEAD])| {
-        let mut head = Sealer::new(key("one")).head(What::Ping, 0, b"");
+        let mut head = Sealer::new(key("one")).head(&frame(What::Ping, 0, b""));
         change(&mut head);
         let crc = crc32c::crc32c(&head[..CHECKED]);
         head[CHECKED..TAGGED].copy_from_slice(&crc.to_be_bytes());
         read(&mut opener(), &head, &[]).1
     };
     assert_eq!(head(|_| ()), None);
-    assert_eq!(head(|head| head[0] = 2), Some(Ending::BadFormat));
+    assert_eq!(head(|head| head[0] = 1), Some(Ending::BadFormat));
     assert_eq!(head(|head| head[1] = 9), Some(Ending::BadFrame));
     assert_eq!(head(|head| head[2] = 1), Some(Ending::BadFrame), "a ping has no kind");
-    assert_eq!(head(|head| head[3] = 1), Some(Ending::BadFrame));
+    assert_eq!(head(|head| head[3] = 2), Some(Ending::BadFrame));
+    assert_eq!(head(|head| head[3] = 1), Some(Ending::BadFrame), "more of nothing");
+    let nothing = |head: &mut [u8; HEAD]| head[1..4].copy_from_slice(&[1, 1, 1]);
+    assert_eq!(head(nothing), Some(Ending::BadFrame), "a piece without a byte");
     assert_eq!(head(|head| head[7] = 1), Some(Ending::BadFrame), "a ping has no body");
     let long = |head: &mut [u8; HEAD]| {
         head[1..3].copy_from_slice(&[1, 1]);
-        head[4..8].copy_from_slice(&u32::MAX.to_be_bytes());
+        head[4..8].copy_from_slice(&(1_u32 + (64 << 10)).to_be_bytes());
     };
     assert_eq!(head(long), Some(Ending::TooLong));
     assert_eq!(head(|head| head[8] = 1), Some(Ending::Forged), "only the tag is wrong");
 }
 
 #[test]
-fn a_claimed_length_takes_no_memory() {
-    let longest: usize = 1 << 30;
-    let mut opener = Opener::new(key("one"), longest, BytesMut::new());
-    let mut head = Sealer::new(key("one")).head(What::Question(Kind::Data), 0, b"");
-    head[4..8].copy_from_slice(&(1_u32 << 30).to_be_bytes());
+fn a_claimed_length_takes_little_memory() {
+    let mut opener = opener();
+    let mut head = Sealer::new(key("one")).head(&frame(What::Question(Kind::Data), 0, b""));
+    head[4..8].copy_from_slice(&u32::try_from(PIECE).unwrap().to_be_bytes());
     let crc = crc32c::crc32c(&head[..CHECKED]);
     head[CHECKED..TAGGED].copy_from_slice(&crc.to_be_bytes());
     opener.room().extend_from_slice(&head);
     assert_eq!(opener.next(), Ok(None));
     let mut came = HEAD;
-    while came < 1 << 20 {
+    while came < PIECE {
         let room = opener.room();
         let spare = room.capacity() - room.len();
-        assert!((1..=came.max(READ) * 2).contains(&spare), "{spare} after {came} bytes");
-        let piece = spare.min(10_000);
+        assert!((1..=READ * 2).contains(&spare), "{spare} after {came} bytes");
+        let piece = spare.min(10_000).min(PIECE - came);
         room.extend_from_slice(&vec![0; piece]);
         came += piece;
         assert_eq!(opener.next(), Ok(None));
@@ -152,22 +154,27 @@ fn a_claimed_length_takes_no_memory() {
 }
 
 #[test]
-fn bodies_share_the_bytes_that_were_read() {
-    let sent = [frame(What::Question(Kind::Data), 0, &[1; 1000]), frame(What::Ping, 0, b"")];
-    let mut opener = opener();
-    let room = opener.room();
-    room.extend_from_slice(&stream(&sent).concat());
-    let place = room.as_ptr() as usize + HEAD;
-    let first = opener.next().unwrap().unwrap();
-    assert_eq!(first.body.as_ptr() as usize, place);
+fn long_bodies_share_the_bytes_that_were_read_and_short_ones_do_not() {
+    for length in [SHORT - 1, SHORT] {
+        let mut opener = opener();
+        let room = opener.room();
+        let sent = [frame(What::Question(Kind::Data), 0, &vec![1; length])];
+        room.extend_from_slice(&stream(&sent).concat());
+        let place = room.as_ptr() as usize + HEAD;
+        let first = opener.next().unwrap().unwrap();
+        assert_eq!(first.body.as_ptr() as usize == place, length >= SHORT);
+    }
 }
 
 fn any_frame() -> impl Strategy<Value = Frame> {
     let body = prop::collection::vec(any::<u8>(), 0..2_000);
-    (0..conversation().len(), any::<u64>(), body).prop_map(|(which, id, body)| {
-        let what = conversation()[which].what;
-        frame(what, id, if what.has_body() { &body } else { b"" })
-    })
+    (0..conversation().len(), any::<u64>(), body, any::<bool>()).prop_map(
+        |(which, id, body, more)| {
+            let what = conversation()[which].what;
+            let frame = frame(what, id, if what.has_body() { &body } else { b"" });
+            Frame { more: more && !frame.body.is_empty(), ..frame }
+        },
+    )
 }
 
 proptest! {

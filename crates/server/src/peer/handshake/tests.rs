@@ -10,7 +10,7 @@ fn me(node: u32) -> Me {
         identity: Identity { cluster: CLUSTER, node: NodeId(node), token: u64::from(node) + 70 },
         boot: u64::from(node) + 900,
         secret: ClusterSecret::generate([3; 32]),
-        protocols: 1..=1,
+        protocols: PROTOCOLS,
     }
 }
 
@@ -54,20 +54,30 @@ fn run(one: Me, two: &Me, to: u32, harm: impl Fn(usize, &mut Vec<u8>)) -> Course
             Ok(challenged) => challenged,
             Err(Failure::Refuses(why)) => {
                 let told = pass(Packet::refused(why)).and_then(|packet| acceptor.proven(packet));
+                let told = told.map(|_| unreachable!("it was refused"));
                 return (Err(Failure::Refuses(why)), told);
             }
             Err(why) => return both(why),
         };
-        let accepted = match pass(proof).and_then(|proof| acceptor.proven(proof)) {
-            Ok(accepted) => accepted,
+        let convinced = match pass(proof).and_then(|proof| acceptor.proven(proof)) {
+            Ok(convinced) => convinced,
             Err(Failure::Refuses(why)) => {
                 let told = pass(Packet::refused(why)).and_then(|packet| proven.welcomed(packet));
-                return (told, Err(Failure::Refuses(why)));
+                return (told.map(|(agreed, _)| agreed), Err(Failure::Refuses(why)));
             }
             Err(why) => return both(why),
         };
-        let welcomed = pass(Packet::welcome()).and_then(|packet| proven.welcomed(packet));
-        (welcomed, Ok(accepted))
+        let (welcomed, welcome) = convinced.welcome();
+        match pass(welcome).and_then(|packet| proven.welcomed(packet)) {
+            Ok((agreed, ready)) => {
+                (Ok(agreed), pass(ready).and_then(|packet| welcomed.ready(packet)))
+            }
+            Err(Failure::Refuses(why)) => {
+                let told = pass(Packet::refused(why)).and_then(|packet| welcomed.ready(packet));
+                (Err(Failure::Refuses(why)), told)
+            }
+            Err(why) => both(why),
+        }
     };
     let (dialer, acceptor) = course();
     Course { dialer, acceptor, packets }
@@ -126,8 +136,8 @@ fn both_sides_hear_why_they_do_not_agree() {
         (with(homeless), 2, Denied::ForeignCluster),
         (me(1), 3, Denied::WrongNode),
         (Me { boot: me(2).boot, ..me(1) }, 2, Denied::SelfConnection),
-        (Me { protocols: 2..=9, ..me(1) }, 2, Denied::IncompatibleProtocol),
-        (Me { protocols: 0..=0, ..me(1) }, 2, Denied::IncompatibleProtocol),
+        (Me { protocols: 3..=9, ..me(1) }, 2, Denied::IncompatibleProtocol),
+        (Me { protocols: 1..=1, ..me(1) }, 2, Denied::IncompatibleProtocol),
     ];
     for (one, to, why) in acceptor_refuses {
         let course = run(one, &me(2), to, unharmed);
@@ -138,7 +148,7 @@ fn both_sides_hear_why_they_do_not_agree() {
 
 #[test]
 fn later_versions_may_say_more_and_speak_the_common_one() {
-    let later = Me { protocols: 1..=4, ..me(2) };
+    let later = Me { protocols: 2..=4, ..me(2) };
     assert!(run(me(1), &later, 2, unharmed).dialer.is_ok());
     assert!(run(later, &me(1), 1, unharmed).dialer.is_ok());
     let (_, mut hello) = Dialer::hello(me(1), NodeId(2), [1; 32]);
@@ -152,18 +162,60 @@ fn later_versions_may_say_more_and_speak_the_common_one() {
 #[test]
 fn a_proof_is_not_good_for_another_challenge_or_the_other_role() {
     let recorded = run(me(1), &me(2), 2, unharmed).packets;
-    let [hello, challenge, proof, _] = recorded.as_slice() else { panic!("four packets") };
+    let [hello, challenge, proof, welcome, ready] = recorded.as_slice() else {
+        panic!("five packets")
+    };
     let (again, _) = Acceptor::greeted(&me(2), hello.clone(), [8; 32]).unwrap();
     assert_eq!(again.proven(proof.clone()).err(), Some(Failure::Refuses(Denied::WrongSecret)));
     let (acceptor, _) = Acceptor::greeted(&me(2), hello.clone(), [2; 32]).unwrap();
     let turned = &challenge.payload[challenge.payload.len() - TAG_BYTES..];
     let turned = Packet { kind: Type::Proof, payload: turned.to_vec() };
-    assert_eq!(acceptor.proven(turned).err(), Some(Failure::Refuses(Denied::WrongSecret)));
+    let wrong = Some(Failure::Refuses(Denied::WrongSecret));
+    assert_eq!(acceptor.proven(turned).err(), wrong);
+    // One's token and proof are not the other's, nor is a proof good for a later packet.
+    let (acceptor, _) = Acceptor::greeted(&me(2), hello.clone(), [2; 32]).unwrap();
+    let turned = Packet { kind: Type::Proof, ..welcome.clone() };
+    assert_eq!(acceptor.proven(turned).err(), wrong);
+    let (dialer, _) = Dialer::hello(me(1), NodeId(2), [1; 32]);
+    let (proven, _) = dialer.challenged(challenge.clone()).unwrap();
+    let turned = Packet { kind: Type::Welcome, ..proof.clone() };
+    assert_eq!(proven.welcomed(turned).err(), wrong);
+    let (acceptor, _) = Acceptor::greeted(&me(2), hello.clone(), [2; 32]).unwrap();
+    let (welcomed, _) = acceptor.proven(proof.clone()).unwrap().welcome();
+    assert!(welcomed.ready(ready.clone()).is_ok());
+    let (acceptor, _) = Acceptor::greeted(&me(2), hello.clone(), [2; 32]).unwrap();
+    let (welcomed, _) = acceptor.proven(proof.clone()).unwrap().welcome();
+    let end = proof.payload.len() - TAG_BYTES;
+    let turned = Packet { kind: Type::Ready, payload: proof.payload[end..].to_vec() };
+    assert_eq!(welcomed.ready(turned).err(), wrong);
+}
+
+#[test]
+fn a_token_is_told_to_those_alone_who_have_proven_the_secret() {
+    let says = |packet: &Packet, token: u64| {
+        packet.to_bytes().windows(8).any(|bytes| bytes == token.to_be_bytes())
+    };
+    let (mut one, mut two) = (me(1), me(2));
+    (one.identity.token, two.identity.token) = (0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321);
+    let (ours, theirs) = (one.identity.token, two.identity.token);
+    let course = run(one.clone(), &two, 2, unharmed);
+    let said: Vec<_> =
+        course.packets.iter().map(|packet| (says(packet, ours), says(packet, theirs))).collect();
+    let expected = [(false, false), (false, false), (true, false), (false, true), (false, false)];
+    assert_eq!(said, expected);
+    // Those who do not know the secret hear neither, whoever dials.
+    let stranger = ClusterSecret::generate([4; 32]);
+    for course in [
+        run(Me { secret: stranger.clone(), ..one.clone() }, &two, 2, unharmed),
+        run(one, &Me { secret: stranger, ..two }, 2, unharmed),
+    ] {
+        assert!(course.packets.iter().all(|one| !says(one, ours) && !says(one, theirs)));
+    }
 }
 
 #[test]
 fn every_flipped_bit_keeps_them_apart() {
-    for packet in 0..4 {
+    for packet in 0..5 {
         let length = run(me(1), &me(2), 2, unharmed).packets[packet].to_bytes().len();
         for bit in 0..length * 8 {
             let course = run(me(1), &me(2), 2, |at, bytes| {
@@ -171,7 +223,8 @@ fn every_flipped_bit_keeps_them_apart() {
                     bytes[bit / 8] ^= 1 << (bit % 8);
                 }
             });
-            assert!(course.dialer.is_err(), "packet {packet}, bit {bit}");
+            let apart = course.acceptor.is_err() && (packet == 4 || course.dialer.is_err());
+            assert!(apart, "packet {packet}, bit {bit}");
         }
     }
 }
@@ -179,7 +232,7 @@ fn every_flipped_bit_keeps_them_apart() {
 #[test]
 fn changes_with_a_right_checksum_are_found_by_the_proof() {
     let fields = run(me(1), &me(2), 2, unharmed).packets;
-    for (packet, sent) in fields.iter().enumerate().take(3) {
+    for (packet, sent) in fields.iter().enumerate() {
         for at in 0..sent.payload.len() {
             let course = run(me(1), &me(2), 2, |number, bytes| {
                 if number == packet {
@@ -189,7 +242,8 @@ fn changes_with_a_right_checksum_are_found_by_the_proof() {
                     bytes[end..].copy_from_slice(&crc);
                 }
             });
-            assert!(course.dialer.is_err(), "packet {packet}, byte {at}");
+            let apart = course.acceptor.is_err() && (packet == 4 || course.dialer.is_err());
+            assert!(apart, "packet {packet}, byte {at}");
         }
     }
 }
@@ -204,7 +258,7 @@ proptest! {
 
     #[test]
     fn random_payloads_never_panic(
-        kind in 1..=5_u8,
+        kind in 1..=6_u8,
         payload in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         let mut bytes = MAGIC.to_vec();

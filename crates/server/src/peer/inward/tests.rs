@@ -2,7 +2,7 @@
 
 use super::*;
 use shoal_core::NodeId;
-use shoal_node::transport::Denied;
+use shoal_node::transport::{Admission, Identity, Serve};
 use std::task::Waker;
 
 /// Keeps every question until the test answers it.
@@ -39,14 +39,15 @@ fn side_for(
     let limits = Limits { shares: [share; 4], longest: 1_000, ..Limits::default() };
     let serve = Arc::clone(&keeper) as Arc<dyn Serve>;
     let who = Identity { node: NodeId(node), ..Identity::default() };
-    (Arc::new(Inward::new(who, admission, serve, Arc::new(limits))), keeper)
+    let standing = Standing::new(who, admission, Some(Arc::downgrade(&serve)));
+    (Arc::new(Inward::new(standing, Arc::new(limits))), keeper)
 }
 
 const SHARE: super::super::Share = super::super::Share { messages: 2, bytes: 100 };
 
 fn question(side: &Arc<Inward>, kind: Kind, id: u64, len: usize) -> Result<(), Ending> {
     let body = Bytes::from(vec![0; len]);
-    side.receive(Frame { what: What::Question(kind), id, body })
+    side.receive(Frame { what: What::Question(kind), id, more: false, body })
 }
 
 fn taken(side: &Inward) -> Vec<(What, u64)> {
@@ -133,12 +134,24 @@ fn a_member_let_in_for_control_is_judged_again_when_it_asks_for_more() {
     let (side, keeper) = side(Admission::ControlOnly, SHARE);
     *keeper.1.lock() = Some(Denied::StaleNode);
     assert_eq!(question(&side, Kind::Control, 0, 1), Ok(()));
-    assert_eq!(question(&side, Kind::Data, 1, 1), Err(Ending::Withdrawn));
+    assert_eq!(question(&side, Kind::Data, 1, 1), Err(Ending::StaleNode));
     *keeper.1.lock() = None;
     assert_eq!(question(&side, Kind::Data, 2, 1), Ok(()));
     *keeper.1.lock() = Some(Denied::StaleNode);
-    assert_eq!(question(&side, Kind::Data, 3, 1), Ok(()), "until its link is ended");
+    assert_eq!(question(&side, Kind::Data, 3, 1), Ok(()), "until it is reviewed");
     assert_eq!(keeper.0.lock().len(), 3);
+    assert_eq!(side.review(), Err(Denied::StaleNode));
+}
+
+#[test]
+fn another_token_is_judged_and_one_without_an_id_has_none() {
+    let token = || Frame { what: What::Token, id: 9, more: false, body: Bytes::new() };
+    let (member, keeper) = side(Admission::Whole, SHARE);
+    assert_eq!(member.receive(token()), Ok(()));
+    *keeper.1.lock() = Some(Denied::UnknownNode);
+    assert_eq!(member.receive(token()), Err(Ending::UnknownNode));
+    let (newcomer, _) = side_for(0, Admission::ControlOnly, SHARE);
+    assert_eq!(newcomer.receive(token()), Err(Ending::NotAllowed));
 }
 
 #[test]
@@ -155,7 +168,10 @@ fn an_ended_link_serves_nothing_more() {
 async fn it_answers_pings_and_shows_that_it_lives() {
     let (side, _) = side(Admission::Whole, SHARE);
     for id in 0..50 {
-        assert_eq!(side.receive(Frame { what: What::Ping, id, body: Bytes::new() }), Ok(()));
+        assert_eq!(
+            side.receive(Frame { what: What::Ping, id, more: false, body: Bytes::new() }),
+            Ok(())
+        );
     }
     assert_eq!(taken(&side), [(What::Pong, 49)], "a flood of pings costs one pong");
     side.tick(Instant::now());
@@ -165,7 +181,7 @@ async fn it_answers_pings_and_shows_that_it_lives() {
     side.tick(Instant::now());
     assert_eq!(taken(&side), [(What::Alive, 0)]);
     for what in [ANSWERED, What::Pong, What::Alive, What::Goodbye] {
-        let frame = Frame { what, id: 0, body: Bytes::new() };
+        let frame = Frame { what, id: 0, more: false, body: Bytes::new() };
         assert_eq!(side.receive(frame), Err(Ending::NotAllowed));
     }
 }

@@ -1,6 +1,7 @@
 //! The asking side without a connection: who is told what, and when.
 
 use super::*;
+use shoal_node::transport::{Admission, Identity};
 use std::sync::mpsc;
 use std::task::Waker;
 
@@ -8,7 +9,8 @@ type Heard = mpsc::Receiver<Result<Bytes, Unreachable>>;
 
 fn side(limits: Limits) -> (Arc<Outward>, Arc<Figures>) {
     let figures = Arc::<Figures>::default();
-    let side = Outward::new(Arc::new(limits), Admission::Whole, Arc::clone(&figures));
+    let standing = Standing::new(Identity::default(), Admission::Whole, None);
+    let side = Outward::new(Arc::new(limits), Some(standing), Arc::clone(&figures));
     (Arc::new(side), figures)
 }
 
@@ -31,7 +33,7 @@ fn take(side: &Outward) -> Vec<u64> {
 
 fn answer(side: &Arc<Outward>, id: u64, outcome: Outcome) -> Result<(), Ending> {
     let what = What::Answer(outcome);
-    side.receive(Frame { what, id, body: Bytes::from_static(b"yes") })
+    side.receive(Frame { what, id, more: false, body: Bytes::from_static(b"yes") })
 }
 
 /// Everything it heard, once nobody can tell it more.
@@ -149,7 +151,7 @@ async fn pings_are_sent_in_time_and_measured() {
     let limits = Limits::default();
     let every = limits.ping_every;
     let (side, figures) = side(limits);
-    let pong = |id| side.receive(Frame { what: What::Pong, id, body: Bytes::new() });
+    let pong = |id| side.receive(Frame { what: What::Pong, id, more: false, body: Bytes::new() });
     assert_eq!(pong(0), Err(Ending::Unasked));
     side.tick(Instant::now());
     tokio::time::advance(Duration::from_millis(8)).await;
@@ -170,7 +172,7 @@ async fn pings_are_sent_in_time_and_measured() {
 async fn only_answers_are_taken() {
     let (side, _) = side(Limits::default());
     for what in [What::Question(Kind::Data), What::Ping, What::Goodbye] {
-        let frame = Frame { what, id: 0, body: Bytes::new() };
+        let frame = Frame { what, id: 0, more: false, body: Bytes::new() };
         assert_eq!(side.receive(frame), Err(Ending::NotAllowed));
     }
 }

@@ -1,35 +1,47 @@
-//! CLUSTER: how a cluster of one looks to clients that ask.
+//! CLUSTER: the cluster as clients see it that ask each node for its own part.
 //!
-//! Holds: the node leads all slots under one address, the one its first listener has.
+//! Holds: each slot of the connection's keyspace has one node, flagged `master`; a node alone leads
+//! all slots under one address, the one its first listener has.
 
 use super::keys::Found;
 use super::{Context, Done, Fail};
 use crate::resp::arguments;
+use crate::resp::layout::{Endpoint, Layout, Place, View, node_name};
 use crate::resp::words::Words;
 use shoal_core::Slot;
 use shoal_core::slot::SLOT_COUNT;
-use xxhash_rust::xxh3::xxh3_128;
+use shoal_node::Target;
+use std::ops::RangeInclusive;
 
-/// The node's id as Redis writes it: 40 hexadecimal digits, the same as long as the cluster and
-/// the node are.
-pub(crate) fn node_id(context: &Context<'_, '_>) -> String {
-    let status = context.shared.node.status();
-    let digest = xxh3_128(&status.cluster.0.to_be_bytes());
-    format!("{digest:032x}{:08x}", status.node.0)
-}
-
-fn address(context: &Context<'_, '_>) -> (String, u16) {
-    let port = context.shared.tcp_port();
-    (context.shared.tcp_host(), port)
+/// The cluster by the map and by who is up, for the keyspace that the connection has selected.
+fn layout(context: &Context<'_, '_>) -> Layout {
+    let node = &context.shared.node;
+    let map = node.map();
+    let selected = match &context.client.target {
+        Target::Database(number) => map.database(*number),
+        Target::Named(name) => map.keyspace(name),
+    };
+    // A database that nobody has written to yet will be spread like the first one.
+    let Some(keyspace) = selected.or_else(|| map.database(0)) else {
+        return Layout { epoch: map.version.index, places: Vec::new() };
+    };
+    let own = Endpoint { host: context.shared.tcp_host(), port: context.shared.tcp_port() };
+    let leaders = node.leaders(keyspace);
+    let view = View { map: &map, me: node.id(), own, leaders: &leaders };
+    Layout::of(&view, |other| node.is_up(other))
 }
 
 /// CLUSTER INFO
 pub(crate) fn info(context: &mut Context<'_, '_>) -> Done {
-    let epoch = context.shared.node.map().version.index;
+    let layout = layout(context);
+    let (live, epoch) = (layout.live_slots(), layout.epoch);
+    let state = if layout.is_live() { "ok" } else { "fail" };
+    let failed = usize::from(SLOT_COUNT).saturating_sub(live);
+    let (known, size) = (layout.places.len(), layout.leading().count());
     context.reply.verbatim(&format!(
-        "cluster_state:ok\r\ncluster_slots_assigned:{SLOT_COUNT}\r\n\
-         cluster_slots_ok:{SLOT_COUNT}\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:0\r\n\
-         cluster_known_nodes:1\r\ncluster_size:1\r\ncluster_current_epoch:{epoch}\r\n\
+        "cluster_state:{state}\r\ncluster_slots_assigned:{SLOT_COUNT}\r\n\
+         cluster_slots_ok:{live}\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:{failed}\r\n\
+         cluster_known_nodes:{known}\r\ncluster_size:{size}\r\ncluster_current_epoch:{epoch}\r\n\
          cluster_my_epoch:{epoch}\r\ncluster_stats_messages_sent:0\r\n\
          cluster_stats_messages_received:0\r\ntotal_cluster_links_buffer_limit_exceeded:0\r\n"
     ));
@@ -38,8 +50,8 @@ pub(crate) fn info(context: &mut Context<'_, '_>) -> Done {
 
 /// CLUSTER MYID
 pub(crate) fn my_id(context: &mut Context<'_, '_>) -> Done {
-    let id = node_id(context);
-    context.reply.bulk(id.as_bytes());
+    let status = context.shared.node.status();
+    context.reply.bulk(node_name(status.cluster, status.node).as_bytes());
     Ok(())
 }
 
@@ -51,60 +63,69 @@ pub(crate) fn key_slot(context: &mut Context<'_, '_>, words: Words<'_>) -> Done 
 
 /// CLUSTER SLOTS
 pub(crate) fn slots(context: &mut Context<'_, '_>) -> Done {
-    let (host, port) = address(context);
-    let id = node_id(context);
+    let layout = layout(context);
+    let runs = layout.runs();
     let reply = &mut context.reply;
-    reply.array(1);
-    reply.array(3);
-    reply.integer(0);
-    reply.integer((SLOT_COUNT - 1).into());
-    reply.array(4);
-    reply.bulk(host.as_bytes());
-    reply.integer(port.into());
-    reply.bulk(id.as_bytes());
-    reply.map(0);
-    Ok(())
+    reply.array(runs.len());
+    for (run, place) in runs {
+        reply.array(3);
+        reply.integer((*run.start()).into());
+        reply.integer((*run.end()).into());
+        reply.array(4);
+        reply.bulk(place.endpoint.host.as_bytes());
+        reply.integer(place.endpoint.port.into());
+        reply.bulk(place.name.as_bytes());
+        reply.map(0);
+    }
+    context.bounded()
 }
 
 /// CLUSTER SHARDS
 pub(crate) fn shards(context: &mut Context<'_, '_>) -> Done {
-    let (host, port) = address(context);
-    let id = node_id(context);
+    let layout = layout(context);
+    context.reply.array(layout.leading().count());
+    for place in layout.leading() {
+        shard(context, place);
+    }
+    context.bounded()
+}
+
+fn shard(context: &mut Context<'_, '_>, place: &Place) {
+    let Place { name, endpoint: Endpoint { host, port }, up, runs, .. } = place;
     let reply = &mut context.reply;
-    reply.array(1);
     reply.map(2);
     reply.bulk(b"slots");
-    reply.array(2);
-    reply.integer(0);
-    reply.integer((SLOT_COUNT - 1).into());
+    reply.array(runs.len() * 2);
+    for bound in runs.iter().flat_map(|run: &RangeInclusive<u16>| [*run.start(), *run.end()]) {
+        reply.integer(bound.into());
+    }
     reply.bulk(b"nodes");
     reply.array(1);
     reply.map(7);
     reply.bulk(b"id");
-    reply.bulk(id.as_bytes());
+    reply.bulk(name.as_bytes());
     reply.bulk(b"port");
-    reply.integer(port.into());
-    for (field, value) in [("ip", &*host), ("endpoint", &*host), ("role", "master")] {
+    reply.integer((*port).into());
+    for (field, value) in [("ip", &**host), ("endpoint", &**host), ("role", "master")] {
         reply.bulk(field.as_bytes());
         reply.bulk(value.as_bytes());
     }
     reply.bulk(b"replication-offset");
     reply.integer(0);
     reply.bulk(b"health");
-    reply.bulk(b"online");
-    Ok(())
+    reply.bulk(if *up { b"online" } else { b"failed" });
 }
 
 /// CLUSTER NODES
 pub(crate) fn nodes(context: &mut Context<'_, '_>) -> Done {
-    let (host, port) = address(context);
-    let id = node_id(context);
-    let bus = u32::from(port) + 1;
-    let epoch = context.shared.node.map().version.index;
-    let last = SLOT_COUNT - 1;
-    context.reply.verbatim(&format!(
-        "{id} {host}:{port}@{bus} myself,master - 0 0 {epoch} connected 0-{last}\n"
-    ));
+    let lines = layout(context).lines();
+    context.reply.verbatim(&lines);
+    Ok(())
+}
+
+/// READONLY, READWRITE, ASKING: any node serves any key, so that there is nothing to be asked for
+pub(crate) fn granted(context: &mut Context<'_, '_>) -> Done {
+    context.reply.ok();
     Ok(())
 }
 

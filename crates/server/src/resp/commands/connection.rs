@@ -57,7 +57,7 @@ pub(crate) fn hello(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     reply.integer(if protocol == Protocol::Resp3 { 3 } else { 2 });
     reply.bulk(b"id");
     reply.integer(id);
-    for (field, value) in [("mode", "standalone"), ("role", "master")] {
+    for (field, value) in [("mode", super::info::mode(context.client)), ("role", "master")] {
         reply.bulk(field.as_bytes());
         reply.bulk(value.as_bytes());
     }
@@ -90,7 +90,10 @@ pub(crate) fn auth(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 
 /// SELECT number or name, USE name
 pub(crate) fn select(context: &mut Context<'_, '_>, id: Id, words: Words<'_>) -> Done {
-    context.client.target = target_of(context, id, words.word(1))?;
+    let target = target_of(context, id, words.word(1))?;
+    let map = context.shared.node.map();
+    super::levels::leave(&mut context.client.written, &map, &context.client.target);
+    context.client.target = target;
     show(context);
     context.reply.ok();
     Ok(())

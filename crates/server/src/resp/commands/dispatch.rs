@@ -2,15 +2,28 @@
 //!
 //! Holds: every command of the table is carried out; a test walks the table to show it.
 
-use super::{Context, Done, Fail, cluster, connection, info, keys, server, settings, strings};
-use super::{transactions, wrong_arity};
+use super::{Context, Done, Fail, cluster, connection, info, keys, levels, server, settings};
+use super::{strings, transactions, wrong_arity};
 use crate::resp::arguments::TimeUnit;
-use crate::resp::table::{Command, Id};
+use crate::resp::table::{Command, Flag, Id};
 use crate::resp::words::Words;
 use keys::{ObjectQuestion, Shown};
 
 /// Carries out `command` with its `words`, whose number is right.
 pub(crate) fn dispatch(
+    context: &mut Context<'_, '_>,
+    command: &'static Command,
+    words: Words<'_>,
+) -> Done {
+    let done = dispatch_strings(context, command, words);
+    if command.has(Flag::Write) && done.is_ok() {
+        context.client.written.note(context.client.level);
+    }
+    done
+}
+
+#[inline]
+fn dispatch_strings(
     context: &mut Context<'_, '_>,
     command: &'static Command,
     words: Words<'_>,
@@ -123,7 +136,7 @@ fn dispatch_server(
         Id::BgSave => server::bgsave(context, words),
         Id::Role => server::role(context),
         Id::AclWhoAmI => server::whoami(context),
-        Id::Wait => server::wait(context, words),
+        Id::Wait => levels::wait(context, words),
         Id::MemoryUsage => server::memory_usage(context, words),
         Id::SlowLogGet | Id::SlowLogLen | Id::SlowLogReset => server::slowlog(context, id, words),
         Id::LatencyLatest
@@ -151,6 +164,9 @@ fn dispatch_cluster(
     words: Words<'_>,
 ) -> Done {
     match command.id {
+        Id::Consistency => levels::consistency(context, words),
+        Id::At => levels::at(context, words),
+        Id::ReadOnly | Id::ReadWrite | Id::Asking => cluster::granted(context),
         Id::ClusterInfo => cluster::info(context),
         Id::ClusterMyId => cluster::my_id(context),
         Id::ClusterKeySlot => cluster::key_slot(context, words),

@@ -6,8 +6,10 @@
 use super::connection::REDIS_VERSION;
 use super::{Context, Done};
 use crate::resp::figures::{Counts, cpu_seconds, resident_bytes, unix_time};
+use crate::resp::state::State;
 use crate::resp::words::Words;
 use shoal_core::map::Eviction;
+use shoal_node::Scope;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
@@ -23,7 +25,7 @@ const SECTIONS: &[Section] = &[
     ("cpu", cpu),
     ("modules", |_, _| {}),
     ("errorstats", |_, _| {}),
-    ("cluster", |_, text| field(text, "cluster_enabled", 0)),
+    ("cluster", cluster),
     ("keyspace", keyspace),
 ];
 
@@ -62,7 +64,7 @@ fn server(context: &Context<'_, '_>, text: &mut String) {
     field(text, "redis_git_sha1", "00000000");
     field(text, "redis_git_dirty", 0);
     field(text, "redis_build_id", "0");
-    field(text, "redis_mode", "standalone");
+    field(text, "redis_mode", mode(context.client));
     let uname = rustix::system::uname();
     let os = [uname.sysname(), uname.release(), uname.machine()];
     field(text, "os", os.map(|part| part.to_string_lossy().into_owned()).join(" "));
@@ -217,6 +219,25 @@ fn stats(context: &Context<'_, '_>, text: &mut String) {
     field(text, "total_error_replies", since.refused);
 }
 
+/// What the connection talks to: on the listener for clients that know the cluster, a cluster.
+pub(super) const fn mode(client: &State) -> &'static str {
+    match client.scope {
+        Scope::Led => "cluster",
+        Scope::Cluster | Scope::Held => "standalone",
+    }
+}
+
+/// Tools that look here want to know whether CLUSTER is of use.
+fn cluster(context: &Context<'_, '_>, text: &mut String) {
+    let map = context.shared.node.map();
+    let several = map.seats.len() > 1;
+    let enabled = several || context.client.scope == Scope::Led;
+    field(text, "cluster_enabled", u8::from(enabled));
+    field(text, "shoal_members", map.seats.len());
+    field(text, "shoal_map_version", map.version);
+}
+
+/// Every node takes writes, so that each is a master; the others are no replicas of it as a whole.
 fn replication(_: &Context<'_, '_>, text: &mut String) {
     field(text, "role", "master");
     field(text, "connected_slaves", 0);

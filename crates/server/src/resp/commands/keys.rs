@@ -5,9 +5,9 @@ use crate::resp::arguments;
 use crate::resp::integer;
 use crate::resp::reply::Reply;
 use crate::resp::words::Words;
-use shoal_core::glob;
 use shoal_core::update::{Outcome, SetExpiry, Update, When};
 use shoal_core::version::Millis;
+use shoal_core::{Record, glob};
 use shoal_node::{Footprint, Halt, Target, removed};
 use shoal_storage::Patience;
 
@@ -20,6 +20,8 @@ pub(crate) fn del(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let delete = Update::Delete { when: When::Always };
     let count = if keys.len() == 1 {
         i64::from(context.update(keys.word(0), &delete, |updated| removed(&updated))?)
+    } else if context.access.is_spread(&context.client.target) && !context.access.in_transaction() {
+        context.access.remove_all(&context.client.target, keys.iter())?
     } else {
         let Context { access, client, .. } = context;
         let target = &client.target;
@@ -42,7 +44,9 @@ pub(crate) fn del(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 /// EXISTS key [key ...], TOUCH key [key ...]
 pub(crate) fn exists(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let mut count = 0;
-    for key in words.from(1).iter() {
+    let keys = words.from(1);
+    for (index, key) in keys.iter().enumerate() {
+        context.read_ahead(index, keys)?;
         count += i64::from(context.read(key, |record| record.is_some())?);
     }
     context.reply.integer(count);
@@ -194,8 +198,7 @@ fn transfer(
             record.map(|record| (bytes_of(&record).to_vec(), record.expires_at))
         })?;
         let Some((value, expires_at)) = source else { return Ok(Moved::Absent) };
-        let occupied = access.read(to.0, to.1, |record| record.is_some())?;
-        if occupied && !how.replace {
+        if !how.replace && access.read(to.0, to.1, |record| record.is_some())? {
             return Ok(Moved::Occupied);
         }
         if from == to {
@@ -222,7 +225,7 @@ pub(crate) fn keys(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let mut found = Found::default();
     let mut cursor = 0;
     loop {
-        cursor = access.scan(&client.target, cursor, 1_000, &mut |key, _| {
+        cursor = access.scan_in(&client.target, client.scope, cursor, 1_000, &mut |key, _| {
             if glob::matches(pattern, key) {
                 found.push(key);
             }
@@ -246,12 +249,14 @@ pub(crate) fn scan(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let mut found = Found::default();
     let wanted = options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(b"string"));
     let count = usize::try_from(options.count).unwrap_or(usize::MAX);
-    let cursor = access.scan(&client.target, options.cursor, count, &mut |key, _| {
+    let mut show = |key: &[u8], _: Record<'_>| {
         if wanted && options.pattern.is_none_or(|pattern| glob::matches(pattern, key)) {
             found.push(key);
         }
         found.fits(reply)
-    })?;
+    };
+    let (target, scope) = (&client.target, client.scope);
+    let cursor = access.scan_in(target, scope, options.cursor, count, &mut show)?;
     reply.array(2);
     reply.bulk(integer::Digits::unsigned(cursor).as_bytes());
     found.reply(context)
@@ -296,7 +301,7 @@ impl Found {
 /// RANDOMKEY
 pub(crate) fn randomkey(context: &mut Context<'_, '_>) -> Done {
     let Context { access, reply, client, .. } = context;
-    match access.random_key(&client.target)? {
+    match access.random_key_in(&client.target, client.scope)? {
         Some(key) => reply.bulk(&key),
         None => reply.null(),
     }
@@ -305,7 +310,8 @@ pub(crate) fn randomkey(context: &mut Context<'_, '_>) -> Done {
 
 /// DBSIZE
 pub(crate) fn dbsize(context: &mut Context<'_, '_>) -> Done {
-    let count = context.access.count(&context.client.target).keys;
+    let Context { access, client, .. } = context;
+    let count = access.count_in(&client.target, client.scope).keys;
     context.reply.integer(count);
     Ok(())
 }

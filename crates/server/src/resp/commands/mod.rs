@@ -11,6 +11,7 @@ mod connection;
 mod dispatch;
 mod info;
 mod keys;
+mod levels;
 mod server;
 mod settings;
 mod strings;
@@ -22,10 +23,11 @@ pub(crate) use transactions::enqueue;
 use super::arguments::ArgumentError;
 use super::reply::Reply;
 use super::state::State;
+use super::words::Words;
 use crate::connection::Shared;
 use shoal_core::update::{Outcome, Update};
 use shoal_core::{Body, Record};
-use shoal_node::{Access, Code, Halt, Refusal, Target, Updated};
+use shoal_node::{Access, Code, FORESEEN_AFAR, Halt, Refusal, Target, Updated};
 use shoal_storage::Patience;
 use std::borrow::Cow;
 
@@ -110,6 +112,15 @@ impl<'n> Context<'_, 'n> {
         if self.reply.is_too_long() { Err(too_long(self.shared).into()) } else { Ok(()) }
     }
 
+    /// Sees to it that the answers of other nodes for the keys from `index` on come side by side;
+    /// to be called before each of them is read.
+    pub(crate) fn read_ahead(&mut self, index: usize, keys: Words<'_>) -> Done {
+        if index.is_multiple_of(FORESEEN_AFAR) && keys.len() > 1 {
+            self.access.ahead(&self.client.target, keys.from(index).iter())?;
+        }
+        Ok(())
+    }
+
     /// Calls `f` with the live record under `key`.
     pub(crate) fn read<R>(
         &mut self,
@@ -132,7 +143,7 @@ impl<'n> Context<'_, 'n> {
     /// Changes `key` and replies with what was there before.
     pub(crate) fn update_giving_before(&mut self, key: &[u8], update: &Update<'_>) -> Done {
         let Context { access, reply, client, .. } = self;
-        access.update(&client.target, key, update, |updated| match updated.before {
+        access.exchange(&client.target, key, update, |updated| match updated.before {
             Some(record) => reply.bulk(bytes_of(&record)),
             None => reply.null(),
         })?;

@@ -81,13 +81,6 @@ pub(crate) fn whoami(context: &mut Context<'_, '_>) -> Done {
     Ok(())
 }
 
-/// WAIT replicas timeout: no other node has a copy, and none will come while it waits
-pub(crate) fn wait(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
-    arguments::wait(words)?;
-    context.reply.integer(0);
-    Ok(())
-}
-
 /// MEMORY USAGE key [SAMPLES count]
 pub(crate) fn memory_usage(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     arguments::memory_usage(words)?;

@@ -3,9 +3,9 @@
 use super::{Context, Done, Fail, bytes_of};
 use crate::resp::arguments;
 use crate::resp::words::Words;
-use shoal_core::lcs;
 use shoal_core::update::{ExpireWhen, Outcome, SetExpiry, Update, When};
-use shoal_node::{Footprint, Halt};
+use shoal_core::{Slot, lcs};
+use shoal_node::{Code, Footprint, Halt, Refusal, Target, Updated};
 use shoal_storage::Patience;
 
 /// Pairs of bytes up to which LCS compares on the connection's own thread.
@@ -63,7 +63,7 @@ pub(crate) fn set(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let options = arguments::set(words, context.access.now())?;
     let update = Update::Set { value: words.word(2), expiry: options.expiry, when: options.when };
     let Context { access, reply, client, .. } = context;
-    access.update(&client.target, words.word(1), &update, |updated| {
+    let answer = |updated: Updated<'_>| {
         if options.get {
             match updated.before {
                 Some(record) => reply.bulk(bytes_of(&record)),
@@ -74,7 +74,12 @@ pub(crate) fn set(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
         } else {
             reply.null();
         }
-    })?;
+    };
+    if options.get {
+        access.exchange(&client.target, words.word(1), &update, answer)?;
+    } else {
+        access.update(&client.target, words.word(1), &update, answer)?;
+    }
     Ok(())
 }
 
@@ -174,7 +179,8 @@ pub(crate) fn incrbyfloat(context: &mut Context<'_, '_>, words: Words<'_>) -> Do
 pub(crate) fn mget(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
     let keys = words.from(1);
     context.reply.array(keys.len());
-    for key in keys.iter() {
+    for (index, key) in keys.iter().enumerate() {
+        context.read_ahead(index, keys)?;
         let Context { access, reply, client, .. } = context;
         access.read(&client.target, key, |record| match record {
             Some(record) => reply.bulk(bytes_of(&record)),
@@ -193,7 +199,11 @@ pub(crate) fn mset(context: &mut Context<'_, '_>, words: Words<'_>, only_absent:
     let Context { access, client, .. } = context;
     let target = &client.target;
     let keys: Vec<_> = pairs().map(|(key, _)| (target, key)).collect();
-    let footprint = Footprint { keys: &keys, writes: true, ..Footprint::default() };
+    if only_absent && access.is_spread(target) {
+        together(&keys)?;
+    }
+    let side_by_side = !only_absent;
+    let footprint = Footprint { keys: &keys, writes: true, side_by_side, ..Footprint::default() };
     let done = access.transaction(&footprint, |access| {
         if only_absent {
             for (key, _) in pairs() {
@@ -212,6 +222,20 @@ pub(crate) fn mset(context: &mut Context<'_, '_>, words: Words<'_>, only_absent:
         context.reply.integer(i64::from(done));
     } else {
         context.reply.ok();
+    }
+    Ok(())
+}
+
+/// Refuses keys among several nodes whose conditions cannot be judged as one.
+fn together(keys: &[(&Target, &[u8])]) -> Done {
+    let Some(((_, first), others)) = keys.split_first() else { return Ok(()) };
+    if others.iter().any(|(_, key)| Slot::of(key) != Slot::of(first)) {
+        let message = "Keys in request don't hash to the same slot";
+        return Err(Refusal::new(Code::CrossSlot, message).into());
+    }
+    if others.iter().any(|(_, key)| key != first) {
+        let message = "among several nodes MSETNX takes one key";
+        return Err(Refusal::new(Code::BadRequest, message).into());
     }
     Ok(())
 }

@@ -174,8 +174,8 @@ pub(crate) fn exec(context: &mut Context<'_, '_>) -> Done {
     if matches!(done, Err(Fail::Halt(_))) {
         (context.client.target, context.client.protocol) = before;
     }
-    if matches!(done, Err(Fail::Halt(Halt::Cold))) {
-        // Nothing was done: the same EXEC comes again, where it may wait.
+    if matches!(done, Err(Fail::Halt(Halt::Cold | Halt::Away))) {
+        // Nothing was done: the same EXEC comes again, where it may wait or when it is answered.
         (context.client.queue, context.client.watching) = (Some(queue), watching);
     }
     done
@@ -184,8 +184,9 @@ pub(crate) fn exec(context: &mut Context<'_, '_>) -> Done {
 fn run(context: &mut Context<'_, '_>, queue: &Queue, watching: &Watching, reach: &Reach) -> Done {
     let keys: Vec<_> = reach.keys.iter().map(|(target, key)| (target, key.as_slice())).collect();
     let whole: Vec<_> = reach.whole.iter().collect();
+    let Reach { writes, catalogue, .. } = *reach;
     let footprint =
-        Footprint { keys: &keys, whole: &whole, writes: reach.writes, catalogue: reach.catalogue };
+        Footprint { keys: &keys, whole: &whole, writes, catalogue, side_by_side: false };
     let Context { access, reply, client, shared, patience } = context;
     let start = reply.position();
     access.transaction(&footprint, |access| {
@@ -218,7 +219,7 @@ fn run(context: &mut Context<'_, '_>, queue: &Queue, watching: &Watching, reach:
                     reply.rewind(position);
                     reply.error(error_text(&refusal));
                 }
-                Err(Fail::Halt(Halt::Cold)) => return Err(Halt::Cold),
+                Err(Fail::Halt(halt)) => return Err(halt),
             }
             if reply.is_too_long() {
                 return Err(too_long(shared));
@@ -232,13 +233,16 @@ fn run(context: &mut Context<'_, '_>, queue: &Queue, watching: &Watching, reach:
 /// Whether a halt inside a transaction is not the command's own but the whole's.
 fn ends_all(halt: &Halt) -> bool {
     match halt {
-        Halt::Cold => true,
+        Halt::Cold | Halt::Away => true,
         Halt::Refused(refusal) => matches!(
             refusal.code,
             Code::StorageStopped
                 | Code::Storage
                 | Code::Corrupt
                 | Code::ClockSkewed
+                | Code::NoQuorum
+                | Code::TryAgain
+                | Code::Unknown
                 | Code::TooLarge
         ),
     }

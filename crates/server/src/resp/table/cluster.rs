@@ -1,16 +1,61 @@
 //! Commands that concern the cluster.
 
-use super::argument::{integer, string};
-use super::entry::{Command, Flag, Group};
+use super::argument::{Argument, integer, one_of, string, word};
+use super::entry::{Category, Command, Flag, Group};
 use super::id::Id;
 
 /// The entries, in the order in which COMMAND lists them.
-pub(super) const CLUSTER: &[Command] =
-    &[Command::new(Id::Container, "cluster", -2, Group::Cluster)
+pub(super) const CLUSTER: &[Command] = &[
+    Command::new(Id::Container, "cluster", -2, Group::Cluster)
         .since("3.0.0")
         .summary("Tells about the cluster.")
         .complexity("As its subcommands")
-        .subcommands(SUBCOMMANDS)];
+        .subcommands(SUBCOMMANDS),
+    Command::new(Id::Consistency, "consistency", -1, Group::Cluster)
+        .since("0.1.0")
+        .summary("Chooses how many replicas the connection's requests wait for, or tells it.")
+        .differs("Shoal's own. `default` is what the keyspace says; RESET goes back to it.")
+        .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
+        .categories(&[Category::Connection])
+        .arguments(&[one_of("level", LEVELS).optional()]),
+    Command::new(Id::At, "at", -3, Group::Cluster)
+        .since("0.1.0")
+        .summary("Carries out one command at a level of its own.")
+        .complexity("As the command")
+        .differs("Shoal's own. Not inside a transaction, and not for one.")
+        .flags(&[Flag::NoScript, Flag::NoMulti])
+        .arguments(&[
+            one_of("level", LEVELS),
+            string("command"),
+            string("argument").multiple().optional(),
+        ]),
+    Command::new(Id::ReadOnly, "readonly", 1, Group::Cluster)
+        .since("3.0.0")
+        .summary("Lets a connection read from replicas.")
+        .differs("Changes nothing: any node serves any key.")
+        .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
+        .categories(&[Category::Connection]),
+    Command::new(Id::ReadWrite, "readwrite", 1, Group::Cluster)
+        .since("3.0.0")
+        .summary("Takes `READONLY` back.")
+        .differs("Changes nothing: any node serves any key.")
+        .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
+        .categories(&[Category::Connection]),
+    Command::new(Id::Asking, "asking", 1, Group::Cluster)
+        .since("3.0.0")
+        .summary("Lets the next command reach a slot that is moving.")
+        .differs("Changes nothing: any node serves any key.")
+        .flags(&[Flag::Fast])
+        .categories(&[Category::Connection]),
+];
+
+/// How many replicas a request waits for.
+const LEVELS: &[Argument] =
+    &[word("one", "ONE"), word("quorum", "QUORUM"), word("all", "ALL"), word("default", "DEFAULT")];
+
+/// What is told of who holds slots.
+const LED: &str = "Of the selected keyspace. Each slot has one node, its first replica that is \
+                   up, flagged `master`, at the address of its `cluster_listen`.";
 
 /// What follows CLUSTER.
 const SUBCOMMANDS: &[Command] = &[
@@ -18,8 +63,8 @@ const SUBCOMMANDS: &[Command] = &[
         .since("3.0.0")
         .summary("Tells how the cluster is.")
         .differs(
-            "Tells of a cluster of one node that holds all slots, though `cluster_enabled` is \
-             0.",
+            "Of a node alone it tells as of a cluster of one that holds all slots, though \
+             `cluster_enabled` is 0 then.",
         )
         .flags(&[Flag::Stale])
         .tips(&["nondeterministic_output"]),
@@ -36,7 +81,7 @@ const SUBCOMMANDS: &[Command] = &[
     Command::new(Id::ClusterSlots, "cluster|slots", 2, Group::Cluster)
         .since("3.0.0")
         .summary("Lists runs of slots with their nodes.")
-        .differs("One node holds all slots.")
+        .differs(LED)
         .complexity("O(N) in the number of nodes")
         .flags(&[Flag::Stale])
         .tips(&["nondeterministic_output"])
@@ -44,14 +89,14 @@ const SUBCOMMANDS: &[Command] = &[
     Command::new(Id::ClusterShards, "cluster|shards", 2, Group::Cluster)
         .since("7.0.0")
         .summary("Lists the shards with their slots and nodes.")
-        .differs("One node holds all slots.")
+        .differs(LED)
         .complexity("O(N) in the number of nodes")
         .flags(&[Flag::Stale])
         .tips(&["nondeterministic_output"]),
     Command::new(Id::ClusterNodes, "cluster|nodes", 2, Group::Cluster)
         .since("3.0.0")
         .summary("Lists the nodes, in lines.")
-        .differs("One node holds all slots.")
+        .differs(LED)
         .complexity("O(N) in the number of nodes")
         .flags(&[Flag::Stale])
         .tips(&["nondeterministic_output"]),

@@ -233,7 +233,10 @@ pub(super) const GENERIC: &[Command] = &[
     Command::new(Id::Wait, "wait", 3, Group::Generic)
         .since("3.0.0")
         .summary("Waits until the connection's writes are on other nodes too.")
-        .differs("Answers 0 at once: no other node holds a copy yet.")
+        .differs(
+            "Answers at once: every write waits for its level before it is acknowledged. Counts \
+             the other replicas that the level of all writes since the last `WAIT` promises.",
+        )
         .flags(&[Flag::NoScript])
         .categories(&[Category::Connection])
         .tips(&["request_policy:all_shards", "response_policy:agg_min"])

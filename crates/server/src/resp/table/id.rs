@@ -227,6 +227,16 @@ pub enum Id {
     ClientUnpause,
     /// CLIENT HELP.
     ClientHelp,
+    /// CONSISTENCY.
+    Consistency,
+    /// AT.
+    At,
+    /// READONLY.
+    ReadOnly,
+    /// READWRITE.
+    ReadWrite,
+    /// ASKING.
+    Asking,
     /// CLUSTER INFO.
     ClusterInfo,
     /// CLUSTER MYID.

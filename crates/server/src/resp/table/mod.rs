@@ -2,7 +2,7 @@
 //!
 //! Facts (names, arities, flags, keys, arguments) are those of Redis 7.0.15, so that clients which
 //! ask COMMAND behave towards Shoal as towards Redis; CLIENT SETINFO and CLIENT NO-TOUCH are those
-//! of 7.2, USE is Shoal's own. What is not here does not exist: it gets Redis' answer to an unknown
+//! of 7.2, USE, CONSISTENCY and AT are Shoal's own. What is not here does not exist: it gets Redis' answer to an unknown
 //! command.
 //!
 //! Holds: the table and the index over its names are made by the compiler; looking up a name

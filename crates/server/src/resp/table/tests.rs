@@ -64,7 +64,7 @@ fn shaped(mut info: Value, in_redis: &BTreeSet<String>) -> Value {
 }
 
 /// Names that Redis 7.0.15 does not have.
-const LATER: [&str; 3] = ["client|setinfo", "client|no-touch", "use"];
+const LATER: [&str; 5] = ["client|setinfo", "client|no-touch", "use", "consistency", "at"];
 
 fn names_of_redis() -> BTreeSet<String> {
     everything()

@@ -1,0 +1,369 @@
+//! How a node is let into a cluster: the side that asks, and the side that answers.
+//!
+//! Any member answers. It gives the join to the map, which decides under which id the node is
+//! known, or why not; asking again under the same name and token is told the same id. A node
+//! that belongs to no cluster yet, or cannot reach a majority now, answers "not now", and whoever
+//! asks goes on asking.
+//!
+//! Holds: whoever asks keeps name and token durably beforehand ([`Note`](super::identity::Note)).
+//! What cannot get better by itself ends the asking, by name, and nothing was changed anywhere.
+//!
+//! Does not know: the directory, sockets.
+
+use super::Cluster;
+use super::liveness::{Sight, Standing};
+use super::message::{Answer, Join, Request, Start};
+use crate::refusal::{Code, Refusal};
+use crate::transport::{Denied, Transport, Unreachable};
+use bytes::Bytes;
+use shoal_core::NodeId;
+use shoal_core::codec;
+use shoal_core::ids::ClusterId;
+use shoal_core::map::{ClusterMap, Command, MapError, NodeInfo, NodeState, Profile};
+use shoal_meta::{MapStore, MetaError};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long one seed may take to answer: longer than a change of the map may.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The pauses between two rounds of asking, the first and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// What a node has once it is let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// The cluster.
+    pub(crate) cluster: ClusterId,
+    /// Its id from now on.
+    pub(crate) node: NodeId,
+    /// The map that has it.
+    pub(crate) map: ClusterMap,
+}
+
+/// Why a node is not let in. Asking again does not help.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct JoinError {
+    /// A stable word for the reason.
+    pub code: &'static str,
+    /// The reason, and what to do about it.
+    pub message: Cow<'static, str>,
+}
+
+impl JoinError {
+    /// A reason.
+    pub(crate) fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub(super) fn denied(why: Denied, seed: &str) -> Self {
+        let what_to_do = match why {
+            Denied::WrongSecret => {
+                "; give both nodes the same secret with --secret-file or SHOAL_CLUSTER_SECRET"
+            }
+            Denied::NotLoopback => {
+                "; give every node the same secret with --secret-file or SHOAL_CLUSTER_SECRET"
+            }
+            Denied::ForeignCluster => {
+                "; this directory belongs to its own: join with an empty one, named with --data"
+            }
+            Denied::IncompatibleProtocol => "; use versions of Shoal that are nearer to each other",
+            _ => "",
+        };
+        Self::new(why.name(), format!("{seed}: {why}{what_to_do}"))
+    }
+
+    /// What a member refused. A later version may have words that are not known here.
+    pub(super) fn refused(code: &str, message: String) -> Self {
+        let words = Code::ALL.iter().map(|known| known.row().code);
+        match words.into_iter().find(|word| *word == code) {
+            Some(code) => Self::new(code, message),
+            None => Self::new("join_refused", format!("{code}: {message}")),
+        }
+    }
+}
+
+/// Asks at `seeds`, one after the other and again and again, until one lets the node in.
+///
+/// # Errors
+/// The first [`JoinError`]: of a wrong secret, a name in use and the like. Seeds that are not
+/// reached, or that have no cluster yet, are asked again.
+pub(crate) async fn ask_in(
+    transport: &dyn Transport,
+    seeds: &[String],
+    name: &str,
+    token: u64,
+    profile: &Profile,
+    replace: bool,
+) -> Result<Admitted, JoinError> {
+    let join = Join { name: name.to_owned(), token, profile: profile.clone(), replace };
+    let body = Request::Join(join).encode();
+    Asking::of(seeds).until(transport, &body, |answer| taken_in(answer, token)).await
+}
+
+/// Has a start put on record by any of `seeds`, for a node that cannot make links because it does
+/// not know which of its tokens is on record.
+///
+/// # Errors
+/// As [`ask_in`]; `stale_directory` where neither token is on record.
+pub(crate) async fn ask_to_start(
+    transport: &dyn Transport,
+    seeds: &[String],
+    start: Start,
+) -> Result<ClusterMap, JoinError> {
+    let body = Request::Start(start).encode();
+    let started = |answer| match answer {
+        Answer::Started { map } => decoded(&map).map(Some),
+        _ => Ok(None),
+    };
+    Asking::of(seeds).until(transport, &body, started).await
+}
+
+/// What an answer lets a node be; nothing where it is no answer to a join.
+fn taken_in(answer: Answer, token: u64) -> Result<Option<Admitted>, JoinError> {
+    let Answer::Joined { cluster, node, token: held, map } = answer else { return Ok(None) };
+    let map = decoded(&map)?;
+    let (cluster, node) = (ClusterId(cluster), NodeId(node));
+    let has_it = map.cluster == cluster
+        && held == token
+        && map.nodes.get(&node).is_some_and(|info| info.token == token);
+    if has_it { Ok(Some(Admitted { cluster, node, map })) } else { Ok(None) }
+}
+
+fn decoded(map: &[u8]) -> Result<ClusterMap, JoinError> {
+    codec::map::decode(map).map_err(|error| {
+        JoinError::new("incompatible_map", format!("the cluster's map is not understood: {error}"))
+    })
+}
+
+/// Seeds that are being asked.
+struct Asking {
+    seeds: Vec<String>,
+    /// What each last said, so that it is told to people once.
+    told: BTreeMap<String, String>,
+    pause: Duration,
+}
+
+impl Asking {
+    fn of(seeds: &[String]) -> Self {
+        Self { seeds: seeds.to_vec(), told: BTreeMap::new(), pause: PAUSES.0 }
+    }
+
+    /// Asks until an answer is `understood` as the one that was hoped for, or is final.
+    async fn until<T>(
+        mut self,
+        transport: &dyn Transport,
+        body: &Bytes,
+        understood: impl Fn(Answer) -> Result<Option<T>, JoinError>,
+    ) -> Result<T, JoinError> {
+        loop {
+            for seed in self.seeds.clone() {
+                let why = match introduce(transport, &seed, body.clone()).await {
+                    Ok(Answer::Refused { code, message }) => {
+                        return Err(JoinError::refused(&code, message));
+                    }
+                    Ok(Answer::Busy { why }) => why,
+                    Ok(Answer::Homeless(_)) => "it belongs to no cluster yet".to_owned(),
+                    Ok(answer) => match understood(answer)? {
+                        Some(done) => return Ok(done),
+                        None => "its answer makes no sense".to_owned(),
+                    },
+                    Err(Unreachable::Denied(Denied::SelfConnection)) => {
+                        self.leave_out(&seed)?;
+                        continue;
+                    }
+                    Err(Unreachable::Denied(why)) if why != Denied::Crowded => {
+                        return Err(JoinError::denied(why, &seed));
+                    }
+                    Err(Unreachable::Closed) => {
+                        return Err(JoinError::new("stopped", "this node is stopping"));
+                    }
+                    Err(why) => why.to_string(),
+                };
+                self.tell(&seed, why);
+            }
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// A list of seeds may be the same on every node, and so name the node itself.
+    fn leave_out(&mut self, seed: &str) -> Result<(), JoinError> {
+        self.seeds.retain(|other| other != seed);
+        if self.seeds.is_empty() {
+            let message = format!("{seed} is this node itself; name another node with --join");
+            return Err(JoinError::new(Denied::SelfConnection.name(), message));
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, seed: &str, why: String) {
+        if self.told.get(seed) != Some(&why) {
+            tracing::info!(seed, why, "not let in yet; asking again");
+            self.told.insert(seed.to_owned(), why);
+        }
+    }
+}
+
+/// Asks one question at `seed` as a node without an id.
+pub(super) async fn introduce(
+    transport: &dyn Transport,
+    seed: &str,
+    body: Bytes,
+) -> Result<Answer, Unreachable> {
+    let (sender, receiver) = oneshot::channel();
+    // Whoever asks may have been cut off.
+    let reply = Box::new(move |told| drop(sender.send(told)));
+    transport.introduce(seed, body, PATIENCE, reply);
+    let told = receiver.await.unwrap_or(Err(Unreachable::Lost))?;
+    Answer::decode(&told).map_err(|error| {
+        tracing::warn!(seed, %error, "the answer of a seed is not understood");
+        Unreachable::Failed
+    })
+}
+
+/// The outcome of a change of the map.
+pub(crate) type Proposed<'a> =
+    Pin<Box<dyn Future<Output = Result<Arc<ClusterMap>, MetaError>> + Send + 'a>>;
+
+/// What letting nodes in asks of a cluster.
+pub(crate) trait Register: Send + Sync {
+    /// The map as it is known here.
+    fn map(&self) -> Arc<ClusterMap>;
+
+    /// Puts a change in order, wherever that is decided.
+    fn propose<'a>(&'a self, command: &'a Command) -> Proposed<'a>;
+
+    /// How a node stands.
+    fn sight(&self, node: NodeId) -> Option<Sight>;
+}
+
+impl Register for Cluster {
+    fn map(&self) -> Arc<ClusterMap> {
+        self.store.current()
+    }
+
+    fn propose<'a>(&'a self, command: &'a Command) -> Proposed<'a> {
+        Box::pin(self.store.propose_async(command))
+    }
+
+    fn sight(&self, node: NodeId) -> Option<Sight> {
+        self.liveness.seen().into_iter().find(|sight| sight.node == node)
+    }
+}
+
+/// Answers a node that wants to be let in.
+pub(crate) async fn answer_join(register: &dyn Register, join: Join) -> Answer {
+    // The map known here may be older than a name's last change of hands, once.
+    for last in [false, true] {
+        let map = register.map();
+        let holder = map.node_called(&join.name);
+        if holder.is_some_and(|(_, info)| info.token == join.token) {
+            // It asks again, and the map need not change for that.
+            return joined(&map, &join);
+        }
+        let replaces = holder.filter(|_| join.replace).map(|(node, _)| node);
+        if let Some(node) = replaces
+            && is_there(register.sight(node))
+        {
+            return busy(format!(
+                "{} is to be replaced, and still counts as up; stop it, or wait until it is \
+                 noticed that it is gone",
+                join.name
+            ));
+        }
+        let Join { name, token, profile, .. } = join.clone();
+        let command = Command::Join { name, token, profile, replaces };
+        match register.propose(&command).await {
+            Ok(map) => return joined(&map, &join),
+            Err(MetaError::Refused(MapError::NameInUse { .. })) if join.replace && !last => {}
+            Err(error) => return refused(register, error),
+        }
+    }
+    busy("the name changes hands".to_owned())
+}
+
+/// Answers a node that starts and cannot say so itself.
+pub(crate) async fn answer_start(register: &dyn Register, start: Start) -> Answer {
+    let Start { node, presented, next, profile } = start;
+    let node = NodeId(node);
+    let command = Command::StartNode { node, presented, next, profile: Some(profile) };
+    match register.propose(&command).await {
+        Ok(map) => Answer::Started { map: codec::map::encode(&map) },
+        Err(error) => refused(register, error),
+    }
+}
+
+fn is_there(sight: Option<Sight>) -> bool {
+    sight.is_some_and(|sight| matches!(sight.standing, Standing::Up | Standing::Suspect))
+}
+
+fn joined(map: &ClusterMap, join: &Join) -> Answer {
+    match map.node_called(&join.name) {
+        Some((node, info)) if info.token == join.token => Answer::Joined {
+            cluster: map.cluster.0,
+            node: node.0,
+            token: info.token,
+            map: codec::map::encode(map),
+        },
+        _ => busy(format!("{} was let in, and is gone again already", join.name)),
+    }
+}
+
+fn busy(why: String) -> Answer {
+    Answer::Busy { why }
+}
+
+/// What the map's refusal is for the node that asked.
+fn refused(register: &dyn Register, error: MetaError) -> Answer {
+    let MetaError::Refused(why) = error else {
+        // Whatever keeps the map from changing may pass, or another member may do better.
+        return busy(error.to_string());
+    };
+    if let MapError::NameInUse { name, node } = &why {
+        let map = register.map();
+        let message = name_in_use(name, map.nodes.get(node), register.sight(*node));
+        return Answer::Refused { code: Code::NameInUse.row().code.to_owned(), message };
+    }
+    let Refusal { code, message } = Refusal::from(why);
+    Answer::Refused { code: code.row().code.to_owned(), message: message.into_owned() }
+}
+
+/// Who has a name, how that node stands, and what to do.
+fn name_in_use(name: &str, info: Option<&NodeInfo>, sight: Option<Sight>) -> String {
+    let replace = format!("start with --replace {name} to take its place for good");
+    if info.is_some_and(|info| info.state == NodeState::Joining) {
+        return format!("{name} was let in and has not started yet; if it never will, {replace}");
+    }
+    match sight {
+        Some(Sight { standing: Standing::Up | Standing::Suspect, .. }) => {
+            format!("{name} is up; start with another --name")
+        }
+        Some(Sight { standing: Standing::Left, lasted, .. }) => {
+            format!("{name} was stopped {} ago; start it again, or {replace}", spoken(lasted))
+        }
+        Some(Sight { lasted, .. }) => {
+            format!("{name} has been down for {}; {replace}", spoken(lasted))
+        }
+        None => format!("{name} is a node of this cluster; {replace}"),
+    }
+}
+
+/// A time as people say it.
+fn spoken(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests;

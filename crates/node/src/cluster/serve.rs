@@ -1,0 +1,147 @@
+//! What other nodes ask of this one, before it is one of several and after.
+//!
+//! Holds: who presents a token lower than the one on record was started from an old or copied
+//! directory, and is not listened to. Who presents a higher one has been started since this node
+//! last heard of the map. Tokens rise with every start. Who has no id yet may only ask to be let
+//! in.
+//!
+//! Does not know: how questions travel.
+
+use super::expect::Waiting;
+use super::message::{Answer, Request};
+use super::{join, report, walk};
+use crate::node::Node;
+use crate::transport::{Admission, Answerer, Denied, Identity, Kind, Serve};
+use bytes::Bytes;
+use shoal_core::NodeId;
+use shoal_meta::MapStore as _;
+use shoal_meta::raft::RaftStore;
+use std::sync::{Arc, OnceLock, Weak};
+use tokio::runtime::Handle;
+
+/// Where questions come in: it is there before the node is.
+#[derive(Default)]
+pub(crate) struct Door {
+    waiting: OnceLock<Arc<Waiting>>,
+    node: OnceLock<(Weak<Node>, Handle)>,
+    meta: OnceLock<(Weak<RaftStore>, Handle)>,
+}
+
+impl Door {
+    /// Lets those through who ask about the map. Raft is served on `runtime`.
+    pub(super) fn open_to_voters(&self, store: &Arc<RaftStore>, runtime: &Handle) {
+        let _once = self.meta.set((Arc::downgrade(store), runtime.clone()));
+    }
+
+    /// Lets those through who belong to no cluster either.
+    pub(super) fn wait(&self, waiting: &Arc<Waiting>) {
+        let _once = self.waiting.set(Arc::clone(waiting));
+    }
+
+    /// Lets everything through.
+    pub(super) fn open(&self, node: &Arc<Node>, runtime: &Handle) {
+        let _once = self.node.set((Arc::downgrade(node), runtime.clone()));
+    }
+
+    fn serve_meta(&self, from: NodeId, body: Bytes, answerer: Answerer) {
+        let Some((store, runtime)) = self.meta.get() else { return };
+        let Some(store) = store.upgrade() else { return };
+        runtime.spawn(async move {
+            answerer.send(store.serve(from, &body).await.into());
+        });
+    }
+
+    fn serve_control(&self, from: NodeId, body: &Bytes, answerer: Answerer) {
+        let Some((node, runtime)) = self.node.get() else {
+            let answer = match (self.waiting.get(), Request::decode(body)) {
+                (Some(waiting), Ok(Request::Expect(other))) => waiting.answer(&other),
+                _ => busy("it is starting, or belongs to no cluster yet"),
+            };
+            return answerer.send(answer.encode());
+        };
+        let Some(node) = node.upgrade() else { return };
+        let request = match Request::decode(body) {
+            Ok(request) => request,
+            Err(error) => {
+                let (code, message) = ("incompatible_protocol".to_owned(), error.to_string());
+                return answerer.send(Answer::Refused { code, message }.encode());
+            }
+        };
+        match request {
+            Request::Report(reports) => {
+                if let (Some(cluster), Some(reports)) = (node.cluster(), report::decode(&reports)) {
+                    report::hear(cluster, from, reports);
+                }
+                answerer.send(Answer::Heard.encode());
+            }
+            Request::Join(join) => {
+                let handle = runtime.clone();
+                // The first one that comes makes this node one of several, which takes a while.
+                runtime.spawn_blocking(move || {
+                    let answer = match node.meet_others() {
+                        Ok(cluster) => handle.block_on(join::answer_join(&*cluster, join)),
+                        Err(refusal) => busy(&refusal.to_string()),
+                    };
+                    answerer.send(answer.encode());
+                });
+            }
+            Request::Start(start) => {
+                runtime.spawn(async move {
+                    let answer = match node.cluster() {
+                        Some(cluster) => join::answer_start(&**cluster, start).await,
+                        None => busy("it is alone"),
+                    };
+                    answerer.send(answer.encode());
+                });
+            }
+            Request::Ping | Request::Expect(_) => answerer.send(Answer::Heard.encode()),
+        }
+    }
+}
+
+impl Serve for Door {
+    fn serve(&self, from: NodeId, kind: Kind, body: Bytes, answerer: Answerer) {
+        match kind {
+            Kind::Meta => return self.serve_meta(from, body, answerer),
+            Kind::Control => return self.serve_control(from, &body, answerer),
+            Kind::Data | Kind::Forward => {}
+        }
+        let Some((node, runtime)) = self.node.get() else { return };
+        let Some(node) = node.upgrade() else { return };
+        let Some(cluster) = node.cluster() else { return };
+        match kind {
+            Kind::Data => cluster.coordinator.serve_data(&body, answerer),
+            _ if body.first() == Some(&walk::TAG) => {
+                let cluster = Arc::clone(cluster);
+                runtime.spawn_blocking(move || {
+                    answerer.send(walk::answer(&node, &cluster, &body));
+                });
+            }
+            _ => cluster.coordinator.serve_forward(&body, answerer),
+        }
+    }
+
+    fn admit(&self, who: Identity) -> Result<Admission, Denied> {
+        if who.node == NodeId::default() {
+            return Ok(Admission::ControlOnly);
+        }
+        let store = self.meta.get().and_then(|(store, _)| store.upgrade());
+        let map = store.ok_or(Denied::UnknownNode)?.current();
+        let Some(info) = map.nodes.get(&who.node) else {
+            // Let in since this node last heard of the map, or never: it will be judged again.
+            return if who.node >= map.next_node {
+                Ok(Admission::ControlOnly)
+            } else {
+                Err(Denied::UnknownNode)
+            };
+        };
+        if info.is_gone() {
+            return Err(Denied::UnknownNode);
+        }
+        if who.token < info.token { Err(Denied::StaleNode) } else { Ok(Admission::Whole) }
+    }
+}
+
+fn busy(why: &str) -> Answer {
+    Answer::Busy { why: why.to_owned() }
+}

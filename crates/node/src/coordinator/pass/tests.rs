@@ -1,0 +1,59 @@
+//! Changes where the first owner does not carry them out.
+
+use super::super::rig::Cluster;
+use super::*;
+use crate::replicas::rig::{KEYSPACE, copy_of, member, memory, owners};
+use shoal_core::codec::record::Form;
+use shoal_core::quorum::NoQuorum;
+use shoal_core::update::Outcome;
+
+fn counted(forwarded: &Forwarded) -> i64 {
+    match forwarded {
+        Forwarded::Done { outcome: Outcome::Integer(number), .. } => *number,
+        other => panic!("not done: {other:?}"),
+    }
+}
+
+/// Puts a copy that lost everything in place of the node's.
+fn lose(cluster: &Cluster, node: u32) {
+    let first = [member(1, 1), member(2, 1), member(3, 1)];
+    let owners = owners(1, &first, &[]);
+    let (lost, settled) = copy_of(NodeId(node), &memory(), Form::Plain, owners);
+    cluster.at(node).coordinator.copies().add(KEYSPACE, PartitionId(0), &lost);
+    tokio::spawn(async move { settled.run().await });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_whose_copy_is_lost_leaves_changes_to_the_next() {
+    let cluster = Cluster::new(4, 3, false).await;
+    let add = || OwnedUpdate::Add { delta: 1 };
+    assert_eq!(counted(&cluster.at(4).update("n", add()).await), 1);
+    lose(&cluster, 1);
+    for (node, expected) in [(4, 2), (1, 3), (2, 4), (3, 5)] {
+        let begun = Instant::now();
+        assert_eq!(counted(&cluster.at(node).update("n", add()).await), expected);
+        assert!(begun.elapsed() < DEADLINE);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_owner_takes_it_that_is_said_soon_and_nothing_is_done() {
+    let cluster = Cluster::new(4, 3, false).await;
+    for node in 1..=3 {
+        lose(&cluster, node);
+    }
+    let begun = Instant::now();
+    let outcome = cluster.at(4).update("n", OwnedUpdate::Add { delta: 1 }).await;
+    assert_eq!(outcome, Forwarded::Elsewhere);
+    assert!(begun.elapsed() < DEADLINE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_few_owners_are_named_before_anybody_is_asked() {
+    let cluster = Cluster::new(4, 3, false).await;
+    cluster.cut_off(1);
+    cluster.cut_off(2);
+    let outcome = cluster.at(4).update("n", OwnedUpdate::Add { delta: 1 }).await;
+    let unreachable = vec![NodeId(1), NodeId(2)];
+    assert_eq!(outcome, Forwarded::NoQuorum(NoQuorum { have: 1, need: 2, unreachable }));
+}

@@ -1,0 +1,297 @@
+//! Several keys as one where several nodes hold them: EXEC, MSET, MSETNX, RENAME, COPY.
+//!
+//! What a transaction reads is asked at its level, what it writes is kept here until its end.
+//! Then the keys of one slot go out as one batch, which each replica takes whole or not at all;
+//! slots follow one another in the order in which they were first written to.
+//!
+//! Holds: a slot's only key that depends on what was read is written only if that is unchanged.
+//! Nothing is sent of a transaction that is refused before its end.
+//!
+//! Not held: keys of one slot that are written together replace what came between their reading
+//! and their writing, and others may see one slot changed before the next.
+
+use crate::access::Access;
+use crate::afar::{Joined, Next, Spot, Wanted, conflict, unknown};
+use crate::errand::AT_ONCE;
+use crate::refusal::{Code, Halt, Refusal};
+use crate::request::{Answer as Given, Sink, Updated};
+use crate::transaction::Footprint;
+use bytes::Bytes;
+use shoal_core::record::{Body, OwnedBody, OwnedRecord, PLAIN};
+use shoal_core::update::{Change, Outcome, SetExpiry, Tag, Update, When, apply};
+use shoal_core::version::Millis;
+use shoal_core::{Record, Version};
+use shoal_storage::Patience;
+use std::collections::BTreeMap;
+
+/// What a transaction has read and is about to write.
+#[derive(Default)]
+pub(crate) struct Overlay {
+    /// The slots that are written to, in the order in which they first were.
+    groups: Vec<Group>,
+    /// Where in `groups` a slot's is.
+    places: BTreeMap<(u32, u16), usize>,
+    /// What was found under the keys that were read: the tag of the value there, if there was one.
+    seen: BTreeMap<Name, Option<Tag>>,
+}
+
+/// A key of a keyspace.
+type Name = (u32, Bytes);
+
+/// What is to be written to one slot.
+struct Group {
+    spot: Spot,
+    /// In the order in which they were first written.
+    entries: Vec<Entry>,
+    /// Where in `entries` a key's is.
+    places: BTreeMap<Bytes, usize>,
+}
+
+struct Entry {
+    key: Bytes,
+    next: Staged,
+}
+
+/// A value to be, or the mark that there is to be none.
+#[derive(Clone)]
+pub(crate) struct Staged(Next);
+
+impl Staged {
+    /// The record that it will be, but for its version.
+    pub(crate) fn as_record(&self) -> Option<OwnedRecord> {
+        let (body, expires_at) = &self.0;
+        let (version, expires_at) = (Version::ZERO, *expires_at);
+        Some(OwnedRecord { version, written: version, expires_at, body: body.clone() })
+    }
+}
+
+impl Overlay {
+    /// What is to be under a key; `None` where the transaction has not written it.
+    pub(crate) fn find(&self, spot: &Spot, key: &[u8]) -> Option<&Staged> {
+        let place = self.places.get(&(spot.keyspace.space(), spot.slot.number()))?;
+        let group = &self.groups[*place];
+        Some(&group.entries[*group.places.get(key)?].next)
+    }
+
+    /// Takes note of what is under a key.
+    pub(crate) fn saw(&mut self, spot: &Spot, key: &[u8], live: Option<&OwnedRecord>) {
+        let tag = live.map(|record| Tag::of(&record.borrow()));
+        let name = (spot.keyspace.space(), Bytes::copy_from_slice(key));
+        self.seen.entry(name).or_insert(tag);
+    }
+
+    fn put(&mut self, spot: &Spot, key: &[u8], next: Next) {
+        let place = (spot.keyspace.space(), spot.slot.number());
+        let groups = &mut self.groups;
+        let at = *self.places.entry(place).or_insert_with(|| {
+            let (entries, places) = (Vec::new(), BTreeMap::new());
+            groups.push(Group { spot: spot.clone(), entries, places });
+            groups.len() - 1
+        });
+        let group = &mut groups[at];
+        if let Some(known) = group.places.get(key) {
+            group.entries[*known].next = Staged(next);
+            return;
+        }
+        let key = Bytes::copy_from_slice(key);
+        group.places.insert(key.clone(), group.entries.len());
+        group.entries.push(Entry { key, next: Staged(next) });
+    }
+}
+
+impl<'n> Access<'n> {
+    /// Whether anything in `footprint` is held by several nodes.
+    pub(crate) fn reaches_afar(&self, footprint: &Footprint<'_>) -> bool {
+        let keys = footprint.keys.iter().map(|(target, _)| *target);
+        keys.chain(footprint.whole.iter().copied()).any(|target| self.is_spread(target))
+    }
+
+    /// Runs `f` and then writes what it changed.
+    pub(crate) fn transact_afar<R>(
+        &mut self,
+        footprint: &Footprint<'_>,
+        f: impl FnOnce(&mut Self) -> Result<R, Halt>,
+    ) -> Result<R, Halt> {
+        if footprint.catalogue {
+            let message = "among several nodes a transaction cannot flush or swap databases";
+            return Err(Refusal::new(Code::BadRequest, message).into());
+        }
+        self.overlay = Some(Box::default());
+        let outcome = f(self);
+        let overlay = self.overlay.take().unwrap_or_default();
+        let result = outcome?;
+        if footprint.side_by_side {
+            self.send_side_by_side(&overlay)?;
+        } else {
+            self.send_in_order(&overlay)?;
+        }
+        Ok(result)
+    }
+
+    /// Changes a key within the transaction.
+    pub(crate) fn stage_afar(
+        &mut self,
+        spot: &Spot,
+        wanted: &Wanted<'_, '_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Halt> {
+        if wanted.event_time.is_some() {
+            let message = "among several nodes a transaction takes no event times";
+            return Err(Refusal::new(Code::BadRequest, message).into());
+        }
+        if let Some(next) = self.plain(&spot.keyspace, wanted)? {
+            self.stage(spot, wanted.key, next);
+            let (outcome, before, version) = (Outcome::Done, None, None);
+            sink.answer(Given::Updated(Updated { outcome, before, version, blind: true }));
+            return Ok(());
+        }
+        let staged = self.overlay.as_ref().and_then(|overlay| overlay.find(spot, wanted.key));
+        let (record, now) = match staged.map(Staged::as_record) {
+            Some(record) => (record, self.now),
+            None => {
+                let found = self.look(spot, wanted.key)?;
+                (found.record, found.now_ms)
+            }
+        };
+        let seen = record.as_ref().map(OwnedRecord::borrow).filter(|record| record.is_live_at(now));
+        let limit = self.node.config.max_value_bytes;
+        let (outcome, change) = apply(wanted.update, seen.as_ref(), now, limit)?;
+        let ttl = spot.keyspace.default_ttl_ms();
+        if let Some(next) = next_of(wanted.update, change, seen.as_ref(), ttl, now) {
+            self.stage(spot, wanted.key, next);
+        }
+        let version = seen.map(|record| record.version);
+        sink.answer(Given::Updated(Updated { outcome, before: seen, version, blind: false }));
+        Ok(())
+    }
+
+    fn stage(&mut self, spot: &Spot, key: &[u8], next: Next) {
+        if let Some(overlay) = &mut self.overlay {
+            overlay.put(spot, key, next);
+        }
+        self.counts.writes += 1;
+    }
+
+    /// Writes slot after slot. Where the first cannot be written, nothing was.
+    fn send_in_order(&mut self, overlay: &Overlay) -> Result<(), Halt> {
+        for (index, group) in overlay.groups.iter().enumerate() {
+            let sent = self.send(overlay, group)?;
+            let Err(refusal) = sent else { continue };
+            let is_first = index == 0;
+            if !is_first && refusal.code == Code::Conflict && group.only_removes() {
+                // Whoever changed it since did so after it was gone.
+                continue;
+            }
+            if is_first && refusal.code == Code::Conflict && self.may_begin_anew() {
+                return Err(Halt::Away);
+            }
+            return Err(if is_first { refusal } else { unknown() }.into());
+        }
+        Ok(())
+    }
+
+    fn may_begin_anew(&mut self) -> bool {
+        // Where it waits in place nobody would run it again.
+        self.patience == Patience::Inline && self.errands.retry()
+    }
+
+    /// Writes one slot's keys.
+    fn send(&mut self, overlay: &Overlay, group: &Group) -> Result<Result<(), Refusal>, Halt> {
+        let spot = &group.spot;
+        if let [entry] = &group.entries[..]
+            && let Some(tag) = overlay.seen.get(&(spot.keyspace.space(), entry.key.clone()))
+        {
+            return self.send_if_unchanged(spot, entry, *tag);
+        }
+        self.begin_write(0, spot, group.records())?;
+        Ok(self.end_write(spot)?.map(|_| ()))
+    }
+
+    /// Writes one key if it is as it was when it was read.
+    fn send_if_unchanged(
+        &mut self,
+        spot: &Spot,
+        entry: &Entry,
+        tag: Option<Tag>,
+    ) -> Result<Result<(), Refusal>, Halt> {
+        let tags: Vec<Tag> = tag.into_iter().collect();
+        let when = if tags.is_empty() { When::Absent } else { When::TagIn(&tags) };
+        let Staged((body, expires_at)) = &entry.next;
+        let update = match body {
+            OwnedBody::Live { bytes, .. } => {
+                let expiry = expires_at.map_or(SetExpiry::Forever, SetExpiry::At);
+                Update::Set { value: bytes, expiry, when }
+            }
+            // There was nothing, and there is to be nothing.
+            OwnedBody::Tombstone if tags.is_empty() => return Ok(Ok(())),
+            OwnedBody::Tombstone => Update::Delete { when },
+        };
+        let reply = self.consult_update(spot, &entry.key, &update)?;
+        Ok(match self.changed(reply) {
+            Ok((Outcome::Unmet, ..)) => Err(conflict()),
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(refusal),
+        })
+    }
+
+    /// Writes all slots at once: their order says nothing to anybody.
+    fn send_side_by_side(&mut self, overlay: &Overlay) -> Result<(), Halt> {
+        let mut joined = Joined::default();
+        for groups in overlay.groups.chunks(AT_ONCE) {
+            for (ahead, group) in groups.iter().enumerate() {
+                self.begin_write(ahead, &group.spot, group.records())?;
+            }
+            for group in groups {
+                match self.end_write(&group.spot)? {
+                    Ok(_) => joined.done(),
+                    Err(refusal) => joined.refused(refusal),
+                }
+            }
+        }
+        Ok(joined.end()?)
+    }
+}
+
+impl Group {
+    fn only_removes(&self) -> bool {
+        self.entries.iter().all(|entry| matches!(entry.next.0.0, OwnedBody::Tombstone))
+    }
+
+    fn records(&self) -> Vec<(Bytes, OwnedBody, Option<Millis>)> {
+        let record = |entry: &Entry| {
+            let Staged((body, expires_at)) = entry.next.clone();
+            (entry.key.clone(), body, expires_at)
+        };
+        self.entries.iter().map(record).collect()
+    }
+}
+
+/// What a change puts in the place of what was `seen`.
+fn next_of(
+    update: &Update<'_>,
+    change: Change<'_>,
+    seen: Option<&Record<'_>>,
+    default_ttl_ms: Option<Millis>,
+    now: Millis,
+) -> Option<Next> {
+    match change {
+        Change::Keep => None,
+        Change::Delete => Some((OwnedBody::Tombstone, None)),
+        Change::Put { value, expires_at } => {
+            let (fresh, forever) = match update {
+                Update::Set { expiry, .. } => {
+                    (*expiry == SetExpiry::Never || seen.is_none(), *expiry == SetExpiry::Forever)
+                }
+                _ => (seen.is_none(), false),
+            };
+            let implied = default_ttl_ms.filter(|_| fresh && !forever);
+            let at = expires_at.or_else(|| implied.map(|ttl| now.saturating_add(ttl)));
+            let kind = match seen.map(|record| record.body) {
+                Some(Body::Live { kind, .. }) if !matches!(update, Update::Set { .. }) => kind,
+                _ => PLAIN,
+            };
+            let bytes = value.into_owned().into();
+            Some((OwnedBody::Live { kind, bytes }, at))
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Commands whose answers other nodes have: a connection's thread leaves them, and runs them again
+//! when they are answered.
+
+use crate::support::{Client, pipeline, shown};
+use shoal_node::cluster::memory::{MemoryPeer, MemoryPost};
+use shoal_node::cluster::{First, Peers};
+use shoal_node::secret::ClusterSecret;
+use shoal_node::transport::memory::MemoryNetwork;
+use shoal_node::{Node, NodeConfig};
+use shoal_server::config::{Origin, Raw, resolve};
+use shoal_server::connection::Shared;
+use shoal_server::resp::{Local, Run};
+use shoal_storage::Patience;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// How often the second node is looked at before the first must be up for it.
+const LOOKS: usize = 2_000;
+
+/// Two nodes of one cluster; conversations are with the second, which owns nothing to begin with.
+struct Pair {
+    nodes: [Arc<Node>; 2],
+    shared: Arc<Shared>,
+    _folder: TempDir,
+    _runtime: Runtime,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let runtime = Runtime::new().expect("a runtime");
+        let network = MemoryNetwork::new(runtime.handle().clone(), 1);
+        let post = MemoryPost::new(1);
+        let address = |node: u8| SocketAddr::new([127, 0, 0, node].into(), 7_401);
+        let start = |node: u8, first: First| {
+            let (network, post) = (Arc::clone(&network), Arc::clone(&post));
+            let peers = Peers {
+                network: Arc::new(MemoryPeer::new(network, post, address(node))),
+                secret: ClusterSecret::none(),
+                profile: shoal_core::map::Profile::default(),
+                first,
+            };
+            let node = Node::start(NodeConfig {
+                data: folder.path().join(format!("n{node}")),
+                name: format!("n{node}"),
+                memory_limit: 64 << 20,
+                min_free: Some(0),
+                peers: Some(peers),
+                ..NodeConfig::default()
+            });
+            node.expect("it starts")
+        };
+        let one = start(1, First::Found);
+        let seeds = vec![address(1).to_string()];
+        let two = start(2, First::Join { seeds, replace: false });
+        let config = resolve(&[(Origin::Flag, Raw::default())]).expect("the settings are sound");
+        let shared = Arc::new(Shared::new(Arc::clone(&two), Arc::new(config), Vec::new()));
+        let pair = Self { nodes: [one, two], shared, _folder: folder, _runtime: runtime };
+        pair.acquainted();
+        pair
+    }
+
+    /// Waits until the second has heard that the first is up.
+    fn acquainted(&self) {
+        let mut client = self.connect();
+        for _ in 0..LOOKS {
+            if client.ask("GET nothing") == "$-1" {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("they never meet");
+    }
+
+    fn connect(&self) -> Client {
+        Client { local: Local::new(&self.shared) }
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for node in self.nodes.iter().rev() {
+            node.stop().expect("it stops cleanly");
+        }
+    }
+}
+
+#[test]
+fn what_leaves_goes_on_where_it_was_and_keeps_its_order() {
+    let pair = Pair::new();
+    let mut client = pair.connect();
+    let lines = ["PING", "SET a 1", "INCR a", "INCR a", "GET a", "GET b", "PING"];
+    client.local.feed(&pipeline(lines));
+    let mut left = 0;
+    loop {
+        match client.local.run(Patience::Inline) {
+            Run::Away => {
+                assert!(client.local.output().starts_with(b"+PONG\r\n"), "what was done stays");
+                left += 1;
+                client.local.wait();
+            }
+            run => break assert_eq!(run, Run::Idle),
+        }
+    }
+    assert_eq!(shown(client.local.output()), "+PONG +OK :2 :3 $1 3 $-1 +PONG");
+    assert!(left >= 1, "another node owns the keys");
+    client.local.sent();
+}
+
+#[test]
+fn commands_of_many_keys_and_transactions_work_where_others_own_the_keys() {
+    let pair = Pair::new();
+    let mut client = pair.connect();
+    client.expect(&[
+        ("MSET a 1 b 2 c 3", "+OK"),
+        ("MGET a b nope c", "*4 $1 1 $1 2 $-1 $1 3"),
+        ("EXISTS a b nope", ":2"),
+        ("SET a 5 GET", "$1 1"),
+        ("DEL b c nope", ":2"),
+        ("MSETNX x 1 y 2", "-CROSSSLOT Keys in request don't hash to the same slot"),
+        ("MSETNX x 1", ":1"),
+        ("MSETNX x 2", ":0"),
+        ("RENAME a d", "+OK"),
+        ("MGET a d", "*2 $-1 $1 5"),
+        ("WATCH d", "+OK"),
+        ("MULTI", "+OK"),
+        ("INCR d", "+QUEUED"),
+        ("INCR d", "+QUEUED"),
+        ("SET e 1", "+QUEUED"),
+        ("EXEC", "*3 :6 :7 +OK"),
+        ("MGET d e", "*2 $1 7 $1 1"),
+        ("WATCH d", "+OK"),
+    ]);
+    pair.connect().expect(&[("INCR d", ":8")]);
+    client.expect(&[("MULTI", "+OK"), ("SET e 2", "+QUEUED"), ("EXEC", "*-1"), ("GET e", "$1 1")]);
+}
