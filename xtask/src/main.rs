@@ -25,6 +25,7 @@ cargo xtask COMMAND
   tidy           layering, licences, bans, versions, sizes and manners of the source
   readme         run the examples of README.md that are marked for it
   bench          measure Redis and Shoal in turns; writes bench/RESULTS.md, see bench/README.md
+  bench cluster  three Shoal nodes beside etcd and replicated Redis; writes bench/CLUSTER.md
   bench scale    plan placements of 3 to 1,000 nodes; writes bench/SCALE.md
 ";
 

@@ -112,6 +112,20 @@ fn deep_layers(report: &mut Report) {
             "planted_bugs",
         ]))
     });
+    // Those that random runs do not meet often enough are played out by name.
+    report.layer("planted scenarios", || {
+        watch_tests(&mut cargo(&[
+            "test",
+            "--package",
+            "shoal-sim",
+            "--locked",
+            "--profile",
+            "checked",
+            "--features",
+            "planted-bugs",
+            "--lib",
+        ]))
+    });
     report.layer("readme", readme::layer);
 }
 

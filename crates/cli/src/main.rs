@@ -14,6 +14,7 @@ mod client;
 mod cluster;
 mod completions;
 mod data;
+mod dev;
 mod failure;
 mod http;
 mod keyspace;
@@ -57,6 +58,8 @@ struct Cli {
 enum Command {
     /// Start a node
     Serve(serve::Serve),
+    /// Start a whole cluster in one process, to try it out
+    Dev(dev::Dev),
     /// Print the value of a key
     Get(data::Get),
     /// Store a value
@@ -134,6 +137,7 @@ fn misused(error: &clap::Error) -> ExitCode {
 fn run(command: &Command, connect: &ConnectArgs, out: &Output) -> Result<Outcome, Failure> {
     match command {
         Command::Serve(args) => args.run(out),
+        Command::Dev(args) => args.run(out),
         Command::Get(args) => args.run(connect, out),
         Command::Set(args) => args.run(connect, out),
         Command::Del(args) => args.run_del(connect, out),

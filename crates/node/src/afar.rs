@@ -346,6 +346,7 @@ impl<'n> Access<'n> {
     }
 
     fn about(&self, spot: &Spot, usual: Level) -> Result<(&'n Arc<Coordinator>, About), Halt> {
+        self.node.is_latest()?;
         let (keyspace, slot) = (spot.keyspace.definition.incarnation, spot.slot);
         let coordinator = self.others();
         let there = coordinator.filter(|c| c.routes().find(keyspace, slot).is_some());

@@ -62,8 +62,10 @@ impl Engines {
     }
 }
 
-/// Takes over a map that several nodes have agreed on, in all of the node.
-pub(crate) type Adopt = Box<dyn Fn(&Arc<ClusterMap>) -> Result<(), Refusal> + Send + Sync>;
+/// Takes over a map that several nodes have agreed on, in all of the node, and waits until what
+/// the command asks of the others is so: the map before, the map, the command.
+pub(crate) type Adopt =
+    Box<dyn Fn(&ClusterMap, &Arc<ClusterMap>, &Command) -> Result<(), Refusal> + Send + Sync>;
 
 /// How the map is changed once the node is one of several.
 struct Several {
@@ -167,7 +169,8 @@ impl Catalogue {
 
     /// No lock is held while the others are asked.
     fn change_among(several: &Several, command: &Command) -> Result<(), Refusal> {
-        (several.adopt)(&several.store.propose(command)?)
+        let before = several.store.current();
+        (several.adopt)(&before, &several.store.propose(command)?, command)
     }
 
     /// Serves by `map`, on which several nodes have agreed, from now on, unless a newer one is

@@ -7,7 +7,7 @@
 //! Does not know: what is done with the entries.
 
 use crate::access::Access;
-use crate::cluster::{Walk, Walked, WalkWhat, walk_over};
+use crate::cluster::{Walk, WalkWhat, Walked, walk_over};
 use crate::errand::{Reply, What};
 use crate::keyspace::Keyspace;
 use crate::refusal::{Code, Halt, Refusal};
@@ -29,7 +29,9 @@ impl Access<'_> {
     /// # Errors
     /// As [`Access::scan`].
     pub fn count_all(&mut self, target: &Target, scope: Scope) -> Result<Tally, Halt> {
-        let Some(keyspace) = self.routing.find(target).cloned() else { return Ok(Tally::default()) };
+        let Some(keyspace) = self.routing.find(target).cloned() else {
+            return Ok(Tally::default());
+        };
         if keyspace.local || scope != Scope::Cluster {
             return Ok(self.count_in(target, scope));
         }
@@ -122,10 +124,7 @@ impl Access<'_> {
     }
 
     /// A live key of the cluster, from a slot drawn at random on.
-    pub(crate) fn random_key_afar(
-        &mut self,
-        keyspace: &Keyspace,
-    ) -> Result<Option<Vec<u8>>, Halt> {
+    pub(crate) fn random_key_afar(&mut self, keyspace: &Keyspace) -> Result<Option<Vec<u8>>, Halt> {
         const DRAWN: usize = 16;
         if self.patience == Patience::Inline {
             // Run again it would draw another one.
@@ -182,6 +181,7 @@ impl Access<'_> {
 
     /// What came of a walk at `leader`.
     fn walk(&mut self, leader: NodeId, walk: &Walk) -> Result<Walked, Halt> {
+        self.node.is_latest()?;
         let Some(cluster) = self.node.cluster() else { return Err(elsewhere().into()) };
         let walked = if leader == self.node.id() {
             if self.patience == Patience::Inline {
@@ -208,10 +208,7 @@ impl Access<'_> {
     }
 }
 
-fn show(
-    entries: &Entries,
-    visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool,
-) -> Result<(), Halt> {
+fn show(entries: &Entries, visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool) -> Result<(), Halt> {
     for (key, record) in entries {
         visit(key, read_record(key, record)?);
     }

@@ -49,8 +49,8 @@ pub use request::{Answer, Request, Sink, Target, Updated};
 pub use scan::bad_cursor;
 pub use scope::Scope;
 pub use seeing::{
-    ClusterShown, Explained, HeldAnswer, HeldBy, LocalKeys, MemberShown, Presence,
-    REPAIR_FIGURES, RepairFigure, VerdictShown,
+    ClusterShown, Explained, HeldAnswer, HeldBy, LocalKeys, MemberShown, Presence, REPAIR_FIGURES,
+    RepairFigure, VerdictShown,
 };
 pub use stats::Stats;
 pub use transaction::{Footprint, Watched};

@@ -6,7 +6,7 @@
 use crate::access::Access;
 use crate::catalogue::{Catalogue, Engines, sorted};
 use crate::clock::{NodeClock, TimeSource};
-use crate::cluster::{Cluster, Ground, JoinError, Peers, Tokens, token_after};
+use crate::cluster::{Cluster, Ground, JoinError, MAX_VALUE_AMONG, Peers, Tokens, token_after};
 use crate::coordinator::Coordinator;
 use crate::keyspace::Keyspace;
 use crate::refusal::{Code, Refusal};
@@ -250,11 +250,15 @@ impl Node {
     }
 
     fn start_among(
-        config: NodeConfig,
+        mut config: NodeConfig,
         directory: DataDirectory,
         ground: Ground,
         mut tokens: Tokens,
     ) -> Result<Arc<Self>, StartError> {
+        if config.max_value_bytes > MAX_VALUE_AMONG {
+            tracing::warn!("max_value is 15MiB: among several nodes no longer value can be sent");
+            config.max_value_bytes = MAX_VALUE_AMONG;
+        }
         let identity = directory.identity();
         let store = ground.open_store(directory.path())?;
         let cluster = ClusterId(identity.cluster_id);

@@ -31,9 +31,8 @@ impl Access<'_> {
             .map_or_else(Tally::default, |keyspace| self.with_staged(keyspace, keyspace.tally()))
     }
 
-    /// How many keys there are in `scope`, and how many of them carry an expiry.
-    #[must_use]
-    pub fn count_in(&self, target: &Target, scope: Scope) -> Tally {
+    /// How many keys this node holds in `scope`, and how many of them carry an expiry.
+    pub(crate) fn count_in(&self, target: &Target, scope: Scope) -> Tally {
         let Some(keyspace) = self.routing.find(target) else { return Tally::default() };
         let slots = self.slots_in(keyspace, scope);
         if slots.are_all() {

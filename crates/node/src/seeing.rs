@@ -248,7 +248,7 @@ impl Node {
     #[must_use]
     pub fn is_up(&self, node: NodeId) -> bool {
         let others = self.cluster();
-        node == self.id() || others.is_some_and(|cluster| cluster.liveness.is_up(node))
+        node == self.id() || others.is_some_and(|cluster| cluster.liveness.is_worth_asking(node))
     }
 
     /// Who leads which slots of a keyspace.

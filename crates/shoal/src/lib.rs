@@ -11,15 +11,31 @@
 //! # }
 //! ```
 //!
+//! Several make a cluster, in one program or in many: the second one is told where the first one
+//! meets others.
+//!
+//! ```no_run
+//! # async fn example(mut config: shoal::Config, first: &shoal::Shoal)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! if let Some(address) = first.peers() {
+//!     config.peers.join = vec![address.to_string()];
+//! }
+//! let second = shoal::Shoal::start(config).await?;
+//! # second.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Holds: nothing here needs a particular async runtime; the server brings its own threads.
 //!
 //! Does not know: the command line.
 
-pub use shoal_server::config::{Problem, Resolved as Config};
+pub use shoal_server::config::{PeerSettings, Problem, Resolved as Config};
 pub use shoal_server::listener::ListenAddress;
 pub use shoal_server::{BootError, Running};
 
 use shoal_server::Server;
+use std::net::SocketAddr;
 use tokio::sync::oneshot;
 
 /// A node that runs inside this program. Dropping it stops it, blocking until that is done.
@@ -29,7 +45,8 @@ pub struct Shoal {
 }
 
 impl Shoal {
-    /// Starts a node; it is ready when this returns.
+    /// Starts a node; it is ready when this returns. One that is to join a cluster is in it then,
+    /// and one that was in a cluster of several waits for a majority of those who decide its map.
     ///
     /// # Errors
     /// [`BootError`], a sentence that says what to do; nothing is left running.
@@ -42,6 +59,12 @@ impl Shoal {
     #[must_use]
     pub fn addresses(&self) -> &[ListenAddress] {
         self.running.addresses()
+    }
+
+    /// Where other nodes reach it, if they may.
+    #[must_use]
+    pub fn peers(&self) -> Option<SocketAddr> {
+        self.running.peers()
     }
 
     /// Stops the node: running requests finish, everything is synced and closed.

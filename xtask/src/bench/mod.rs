@@ -6,6 +6,7 @@
 //! Does not know: why a number is what it is.
 
 mod client;
+mod cluster;
 mod disk;
 mod facts;
 mod folder;
@@ -46,6 +47,9 @@ const UNFINISHED: &str = "target/bench-unfinished";
 pub(crate) fn run(words: &[&str]) -> Result<bool> {
     if words == ["scale"] {
         return scale::run();
+    }
+    if let ["cluster", words @ ..] = words {
+        return cluster::run(words);
     }
     let options = Options::parse(words)?;
     for program in REDIS_PROGRAMS {

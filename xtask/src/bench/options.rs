@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// What is accepted, for the message about what is not.
 pub(super) const USAGE: &str =
-    "cargo xtask bench [--rows FILTER] [--runs N] [--quick] [--binary PATH]";
+    "cargo xtask bench [cluster] [--rows FILTER] [--runs N] [--quick] [--binary PATH]";
 
 /// The options of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -55,7 +55,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    fn of(samples: &[Sample]) -> Option<Self> {
+    pub(super) fn of(samples: &[Sample]) -> Option<Self> {
         let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
         let cpu: Vec<f64> = samples.iter().map(|sample| sample.cpu_s_per_million).collect();
         Some(Self {

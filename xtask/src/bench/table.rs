@@ -97,7 +97,7 @@ fn line(result: &RowResult) -> String {
     )
 }
 
-fn dash() -> String {
+pub(super) fn dash() -> String {
     "–".to_owned()
 }
 
@@ -111,7 +111,7 @@ fn target(row: &Row) -> String {
 }
 
 /// The median, with the least and the most unless there was one run.
-fn values(summary: Option<&Summary>) -> String {
+pub(super) fn values(summary: Option<&Summary>) -> String {
     let Some(summary) = summary else { return dash() };
     let median = number(summary.median);
     if summary.samples.len() == 1 {

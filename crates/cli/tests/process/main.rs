@@ -30,7 +30,9 @@ mod shim;
 mod trace;
 
 mod clients;
+mod cluster;
 mod damage;
+mod dev;
 mod differential;
 mod disk_full;
 mod kill;

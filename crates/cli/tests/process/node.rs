@@ -20,6 +20,7 @@ pub(crate) const MEMORY_LIMIT: &str = "64MiB";
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
     data: PathBuf,
+    listen: String,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
 }
@@ -42,7 +43,13 @@ pub(crate) struct Node {
 impl Launch {
     /// A node with its data in this folder.
     pub(crate) fn new(data: &Path) -> Self {
-        Self { data: data.to_path_buf(), arguments: Vec::new(), variables: Vec::new() }
+        let listen = "127.0.0.1:0".to_owned();
+        Self { data: data.to_path_buf(), listen, arguments: Vec::new(), variables: Vec::new() }
+    }
+
+    /// The same with clients at this address.
+    pub(crate) fn listening(self, at: &str) -> Self {
+        Self { listen: at.to_owned(), ..self }
     }
 
     /// The same with one more argument.
@@ -67,7 +74,7 @@ impl Launch {
             }
         }
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--memory-limit", MEMORY_LIMIT])
+            .args(["serve", "--listen", &self.listen, "--memory-limit", MEMORY_LIMIT])
             .arg("--data")
             .arg(&self.data)
             .args(&self.arguments)
@@ -84,8 +91,13 @@ impl Launch {
         Node::wait(self.spawn(), |line| {
             let (_, address) = line.split_once("listening on ")?;
             let address = address.split([' ', ',']).next()?.trim();
-            address.starts_with("127.0.0.1:").then(|| address.to_owned())
+            address.starts_with("127.").then(|| address.to_owned())
         })
+    }
+
+    /// Starts the node and waits until it logs this.
+    pub(crate) fn start_until(&self, text: &'static str) -> Result<Node, Refused> {
+        Node::wait(self.spawn(), move |line| line.contains(text).then(String::new))
     }
 
     /// Starts the node and kills it after a while, wherever it has got to.
@@ -171,6 +183,13 @@ impl Node {
         self.log.lock().expect("no reader panics").clone()
     }
 
+    /// Sends it a signal, named as `kill` wants it. Whether that could be done.
+    pub(crate) fn signal(&self, signal: &str) -> bool {
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status();
+        sent.is_ok_and(|status| status.success())
+    }
+
     /// Ends it with SIGKILL, and checks that its log tells of no panic and no error.
     pub(crate) fn kill(mut self) {
         self.end();
@@ -193,10 +212,9 @@ impl Node {
     }
 
     fn terminate(&mut self) -> ExitStatus {
-        let id = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        let sent = self.signal("-TERM");
         let ended = self.process.try_wait().expect("the process was ours").is_some();
-        assert!(ended || sent.is_ok_and(|status| status.success()), "kill -TERM {id}");
+        assert!(ended || sent, "it cannot be told to stop");
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = self.process.try_wait().expect("the process was ours") {

@@ -4,8 +4,8 @@
 
 use super::name::{self, check_keyspace_name};
 use super::{
-    Changes, ClusterMap, Command, DEFAULT_KEYSPACE, Keyspace, KeyspaceSpec, MAX_INCARNATION,
-    MAX_KEYSPACES, MAX_PARTITIONS, MAX_PLACES, MapError, Partition, database_name,
+    Changes, ClusterMap, Command, DEFAULT_KEYSPACE, Eviction, Keyspace, KeyspaceSpec,
+    MAX_INCARNATION, MAX_KEYSPACES, MAX_PARTITIONS, MAX_PLACES, MapError, Partition, database_name,
 };
 use crate::ids::{Incarnation, MapVersion, ReplicaIncarnation};
 use crate::placement::Replication;
@@ -100,7 +100,7 @@ impl ClusterMap {
     /// The partitions of a new keyspace: as many replicas as it wants and there are members.
     fn placed(&self, keyspace: &Keyspace) -> Result<Vec<Partition>, MapError> {
         let members = self.members();
-        let each = match keyspace.options.replication {
+        let each = match keyspace.options.replicas() {
             Replication::Count(count) => members.len().min(count.into()),
             Replication::All => members.len(),
         };
@@ -146,6 +146,13 @@ impl ClusterMap {
         };
         let epoch = self.version;
         let keyspace = self.existing(name)?;
+        let is_replicated = |partition: &Partition| partition.nodes().nth(1).is_some();
+        if changes.eviction.is_some_and(|eviction| eviction != Eviction::None)
+            && keyspace.partitions.iter().any(is_replicated)
+        {
+            let why = "a keyspace with several replicas cannot begin to evict; make another one";
+            return Err(MapError::InvalidOption { option: "eviction", why });
+        }
         keyspace.options = changes.applied_to(&keyspace.options);
         keyspace.database = database.unwrap_or(keyspace.database);
         keyspace.epoch = epoch;

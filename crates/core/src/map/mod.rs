@@ -139,7 +139,7 @@ impl ClusterMap {
             partitioning: keyspace.partitioning,
             members,
             present,
-            replication: keyspace.options.replication,
+            replication: keyspace.options.replicas(),
             spread_zones: keyspace.options.spread_zones,
         }
     }

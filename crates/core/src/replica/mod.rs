@@ -148,6 +148,24 @@ impl Replica {
         (is_new && named.incarnation != self.incarnation).then_some(named.incarnation)
     }
 
+    /// The life in which `owners`, not adopted yet, let this copy go on with whatever it holds,
+    /// though nobody can prove that this is all there was: the caller calls [`Self::go_on`], makes
+    /// that durable, and adopts them then.
+    #[must_use]
+    pub fn asked_to_go_on(&self, owners: &Owners) -> Option<ReplicaIncarnation> {
+        let named = owners.replicas.iter().find(|member| member.node == self.me)?;
+        // Whoever was an owner to be has that life already, or has missed it.
+        let is_new = named.incarnation.0 == owners.epoch.index;
+        (is_new && owners.next.is_empty() && named.incarnation != self.incarnation)
+            .then_some(named.incarnation)
+    }
+
+    /// Goes on in another life with everything that it holds.
+    pub fn go_on(&mut self, incarnation: ReplicaIncarnation) {
+        self.incarnation = incarnation;
+        self.floors_known = true;
+    }
+
     /// Whether the owners to be (or, if there are none, the present ones) name this node's copy
     /// in a life that it is not in: only a new intent can let it back in.
     #[must_use]

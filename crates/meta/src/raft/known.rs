@@ -84,6 +84,9 @@ impl Known {
         let mut inner = self.inner.lock();
         let present = self.version();
         if map.version <= present {
+            if map.version == present && **map != *self.map() {
+                tracing::error!(version = %present, "two maps have one version");
+            }
             return;
         }
         let next = MapVersion { index: present.index.saturating_add(1), ..present };
@@ -195,7 +198,8 @@ impl Known {
             let told = if map.version <= since && !whole {
                 Some(Told::Nothing)
             } else {
-                inner.since(map.version, since).filter(|_| !whole).map(Told::Commands)
+                let commands = inner.since(map.version, since).filter(|_| !whole);
+                commands.map(|commands| Told::Commands { since: since.into(), commands })
             };
             (map, inner.members.clone(), told)
         };

@@ -121,7 +121,9 @@ impl RaftStore {
         let present = self.known.map();
         let steps = match told {
             Told::Nothing | Told::Parts => Vec::new(),
-            Told::Commands(commands) => {
+            Told::Commands { since, commands } => {
+                let commands = after(present.version, since.into(), commands);
+                let commands = commands.ok_or_else(|| said(peer, "its history does not fit"))?;
                 follow(&present, commands, self.read).map_err(|e| said(peer, &e))?
             }
             Told::Map(bytes) => {
@@ -163,6 +165,21 @@ impl RaftStore {
     }
 }
 
+/// What of `commands`, which follow the map of the version `since`, follows the `present` one. The
+/// map may have gone on since they were asked for, and some commands can be applied twice.
+fn after(
+    present: MapVersion,
+    since: MapVersion,
+    mut commands: Vec<Vec<u8>>,
+) -> Option<Vec<Vec<u8>>> {
+    if present.generation != since.generation {
+        return None;
+    }
+    let known = usize::try_from(present.index.checked_sub(since.index)?).ok()?;
+    commands.drain(..known.min(commands.len()));
+    Some(commands)
+}
+
 /// The maps that `commands` lead to from `present`.
 #[allow(clippy::type_complexity, reason = "a list of maps and what made them")]
 fn follow(
@@ -183,4 +200,21 @@ fn follow(
 
 fn said(node: NodeId, what: &str) -> MetaError {
     MetaError::Peer { node, what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_by_the_time_the_answer_comes_is_not_applied_again() {
+        let version = |index| MapVersion { generation: 0, index };
+        let told = || vec![vec![8], vec![9], vec![10]];
+        assert_eq!(after(version(7), version(7), told()), Some(told()));
+        assert_eq!(after(version(9), version(7), told()), Some(vec![vec![10]]));
+        assert_eq!(after(version(12), version(7), told()), Some(Vec::new()));
+        assert_eq!(after(version(6), version(7), told()), None, "one is missing");
+        let other = MapVersion { generation: 1, index: 7 };
+        assert_eq!(after(other, version(7), told()), None);
+    }
 }

@@ -172,8 +172,8 @@ pub(super) struct News {
 pub(super) enum Told {
     /// The asker has it all.
     Nothing,
-    /// The next commands after the asker's map, perhaps not yet all.
-    Commands(Vec<Vec<u8>>),
+    /// The next commands after the map of the version `since`, perhaps not yet all.
+    Commands { since: At, commands: Vec<Vec<u8>> },
     /// The whole map.
     Map(Vec<u8>),
     /// The map, which has to be asked for part by part.

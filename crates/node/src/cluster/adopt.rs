@@ -14,7 +14,7 @@ use crate::refusal::{Code, Refusal};
 use crate::replicas::{Copies, Lives, PartitionCopy, Place, SettleQueue, ShelfError, Waiting};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use shoal_core::ids::Incarnation;
+use shoal_core::ids::{Incarnation, MapVersion};
 use shoal_core::map::{ClusterMap, Durability, EngineKind, Keyspace, Partition};
 use shoal_core::quorum::Owners;
 use shoal_core::repair::TreeSecret;
@@ -23,6 +23,7 @@ use shoal_core::{Epoch, NodeId, PartitionId};
 use shoal_storage::{Engine, EngineError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// How far ahead of a copy's clock a fresh record may be.
 const MAX_SKEW_MS: u64 = 500;
@@ -42,6 +43,8 @@ pub(crate) struct Custody {
     adopted: Mutex<Arc<ClusterMap>>,
     /// The same for those who only look.
     shown: ArcSwap<ClusterMap>,
+    /// Its version, for those who wait for one.
+    version: watch::Sender<MapVersion>,
 }
 
 /// One of the two engines.
@@ -80,6 +83,7 @@ impl Custody {
             unborn: map.next_incarnation,
             adopted: Mutex::default(),
             shown: ArcSwap::default(),
+            version: watch::Sender::default(),
         })
     }
 
@@ -103,6 +107,11 @@ impl Custody {
         self.shown.load_full()
     }
 
+    /// The versions of the maps that the copies act under.
+    pub(super) fn versions(&self) -> watch::Receiver<MapVersion> {
+        self.version.subscribe()
+    }
+
     /// Whether what a keyspace holds is kept on disk.
     pub(super) fn is_on_disk(&self, keyspace: Incarnation) -> bool {
         let map = self.map();
@@ -110,8 +119,8 @@ impl Custody {
         found.is_some_and(|found| found.engine == EngineKind::Disk)
     }
 
-    /// Takes over `map` if it is newer than the one before: the copies first, then whoever is
-    /// served by `serve`. Hands back the questions that waited for it. Blocks.
+    /// Takes over `map` if it is newer than the one before: what it has is opened by `open`, then
+    /// come the copies, then whoever is served by `serve`. Hands back the questions that waited for it. Blocks.
     ///
     /// With `alone` this node has held everything by itself so far, and founds its copies on that.
     ///
@@ -122,12 +131,15 @@ impl Custody {
         &self,
         map: &Arc<ClusterMap>,
         alone: bool,
+        open: impl FnOnce() -> Result<(), Refusal>,
         serve: impl FnOnce() -> Result<(), Refusal>,
     ) -> Result<Vec<Waiting>, Refusal> {
         let mut adopted = self.adopted.lock();
         if map.version <= adopted.version {
             return Ok(Vec::new());
         }
+        // Not before it is known to be newer: what an older map has may be gone for good.
+        open()?;
         let before: Before<'_> =
             adopted.keyspaces.values().map(|keyspace| (keyspace.incarnation, keyspace)).collect();
         let mut waiting = Vec::new();
@@ -162,6 +174,7 @@ impl Custody {
         serve()?;
         *adopted = Arc::clone(map);
         self.shown.store(Arc::clone(map));
+        self.version.send_replace(map.version);
         Ok(waiting)
     }
 
@@ -201,11 +214,8 @@ impl Custody {
             && (is_new || alone || self.has_all(keyspace.options.durability));
         // Who is named for the first time, while this process runs, begins what the map asks of
         // it. After a start nobody knows whether that was begun before.
-        let first = if is_first {
-            Arc::clone(owners)
-        } else {
-            Arc::new(earlier.unwrap_or_else(nobody))
-        };
+        let first =
+            if is_first { Arc::clone(owners) } else { Arc::new(earlier.unwrap_or_else(nobody)) };
         let copy = PartitionCopy::open(place, self.me, first, limits, trusted).map_err(refused)?;
         if !is_first {
             // Nobody can have asked it anything.

@@ -183,13 +183,13 @@ impl Pupil<'_> {
         let map = self.store.current();
         let members = || map.nodes.iter().filter(|(_, info)| !info.is_gone());
         let mut others: Vec<NodeId> = members().map(|(node, _)| *node).collect();
-        others.retain(|node| *node != self.me && self.liveness.is_up(*node));
+        others.retain(|node| *node != self.me && self.liveness.is_worth_asking(*node));
         if others.is_empty() {
             // Nobody was heard of yet; they may be there nevertheless.
             others = members().map(|(node, _)| *node).filter(|node| *node != self.me).collect();
         }
         fastrand::shuffle(&mut others);
-        let leader = self.leader().filter(|leader| self.liveness.is_up(*leader));
+        let leader = self.leader().filter(|leader| self.liveness.is_worth_asking(*leader));
         let mut candidates: Vec<NodeId> = first.into_iter().chain(leader).collect();
         others.retain(|node| !candidates.contains(node));
         candidates.extend(others);

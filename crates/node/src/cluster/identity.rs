@@ -71,12 +71,6 @@ impl Tokens {
         self.presented
     }
 
-    /// The token of a start that is not known to be on record. It may be: a link that is refused
-    /// under the other one as that of a stale node may be made under this one.
-    pub(crate) const fn pending(&self) -> Option<u64> {
-        self.next
-    }
-
     /// Makes `next` durable as the token of this start, before it is asked to be put on record.
     /// A start that was cut short must be [`settled`](Self::settled) first.
     ///
@@ -350,7 +344,7 @@ mod tests {
         Tokens::make(temp.path(), 5).expect("it can be written");
         assert!(matches!(start(&map, temp.path(), true).await, Err(Failed::Lost)));
         let tokens = Tokens::read(temp.path()).expect("it can be read").expect("it is there");
-        assert_eq!((tokens.presented(), tokens.pending()), (5, Some(on_record(&map))));
+        assert_eq!((tokens.presented(), tokens.next), (5, Some(on_record(&map))));
         let twin = copy(temp.path());
         let won = start(&map, temp.path(), false).await.expect("it starts");
         assert_eq!(on_record(&map), won);

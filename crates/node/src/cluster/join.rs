@@ -12,7 +12,7 @@
 
 use super::Cluster;
 use super::liveness::{Sight, Standing};
-use super::message::{Answer, Join, Request, Start};
+use super::message::{Answer, Join, Request};
 use crate::refusal::{Code, Refusal};
 use crate::transport::{Denied, Transport, Unreachable};
 use bytes::Bytes;
@@ -104,24 +104,6 @@ pub(crate) async fn ask_in(
     let join = Join { name: name.to_owned(), token, profile: profile.clone(), replace };
     let body = Request::Join(join).encode();
     Asking::of(seeds).until(transport, &body, |answer| taken_in(answer, token)).await
-}
-
-/// Has a start put on record by any of `seeds`, for a node that cannot make links because it does
-/// not know which of its tokens is on record.
-///
-/// # Errors
-/// As [`ask_in`]; `stale_directory` where neither token is on record.
-pub(crate) async fn ask_to_start(
-    transport: &dyn Transport,
-    seeds: &[String],
-    start: Start,
-) -> Result<ClusterMap, JoinError> {
-    let body = Request::Start(start).encode();
-    let started = |answer| match answer {
-        Answer::Started { map } => decoded(&map).map(Some),
-        _ => Ok(None),
-    };
-    Asking::of(seeds).until(transport, &body, started).await
 }
 
 /// What an answer lets a node be; nothing where it is no answer to a join.
@@ -286,17 +268,6 @@ pub(crate) async fn answer_join(register: &dyn Register, join: Join) -> Answer {
         }
     }
     busy("the name changes hands".to_owned())
-}
-
-/// Answers a node that starts and cannot say so itself.
-pub(crate) async fn answer_start(register: &dyn Register, start: Start) -> Answer {
-    let Start { node, presented, next, profile } = start;
-    let node = NodeId(node);
-    let command = Command::StartNode { node, presented, next, profile: Some(profile) };
-    match register.propose(&command).await {
-        Ok(map) => Answer::Started { map: codec::map::encode(&map) },
-        Err(error) => refused(register, error),
-    }
 }
 
 fn is_there(sight: Option<Sight>) -> bool {

@@ -121,14 +121,19 @@ impl Liveness {
         self.begun + elapsed
     }
 
+    /// Whether `node` is believed to be reachable.
+    #[cfg(test)]
+    pub(crate) fn is_up(&self, node: NodeId) -> bool {
+        self.shown.load().view.is_up(node)
+    }
+
     /// Whether it is worth asking `node`. Who was never heard of is given the benefit of the doubt
     /// for a moment: to ask in vain costs less than to refuse what could be done.
-    pub(crate) fn is_up(&self, node: NodeId) -> bool {
+    pub(crate) fn is_worth_asking(&self, node: NodeId) -> bool {
         let shown = self.shown.load();
-        node == self.me
-            || shown.view.is_up(node)
-            || shown.standings.get(&node).is_none_or(|(.., address)| address.is_none())
-                && self.elapsed() < DOUBT
+        let is_heard_of = |(.., address): &(_, _, Option<_>)| address.is_some();
+        shown.view.is_up(node)
+            || !shown.standings.get(&node).is_some_and(is_heard_of) && self.elapsed() < DOUBT
     }
 
     /// Who is up, as the planner sees it.
@@ -154,8 +159,8 @@ impl Liveness {
         self.changes.subscribe()
     }
 
-    /// Whether a later process was started as this node. This one has fallen silent and should
-    /// end.
+    /// Whether a later process was started as this node. This one has fallen silent, refuses
+    /// everything and should end.
     pub(crate) fn superseded(&self) -> bool {
         self.superseded.load(Ordering::Acquire)
     }
@@ -275,6 +280,17 @@ mod tests {
         tokio::time::advance(Duration::from_millis(100)).await;
         liveness.show(&[seen(2, MemberState::Left, 550)], &map);
         assert_eq!(standings(&liveness), [(1, "up", 600), (2, "left", 50), (3, "down", 100)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_never_heard_of_is_worth_asking_for_a_moment() {
+        let liveness = Liveness::new(NodeId(1));
+        let worth = || [1, 2, 3].map(|node| liveness.is_worth_asking(NodeId(node)));
+        assert_eq!(worth(), [true; 3]);
+        liveness.show(&[seen(2, MemberState::Down, 0)], &map_of(3));
+        assert_eq!(worth(), [true, false, true]);
+        tokio::time::advance(DOUBT).await;
+        assert_eq!(worth(), [true, false, false]);
     }
 
     #[tokio::test(start_paused = true)]

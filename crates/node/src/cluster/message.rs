@@ -23,10 +23,15 @@ const FORM: u8 = 1;
 pub(crate) enum Request {
     /// To be let in. Asking twice under one name and token is the same as once.
     Join(Join),
-    /// To have its start put on record.
-    Start(Start),
     /// To take note of what the copies of the asker have to tell the leader of the map.
     Report(Vec<u8>),
+    /// To act under a map of at least this version, and to say so once it does.
+    Adopt {
+        /// Its generation.
+        generation: u32,
+        /// Its index.
+        index: u64,
+    },
     /// Whether anybody is there.
     Ping,
     /// Who else belongs to no cluster yet.
@@ -45,20 +50,6 @@ pub(crate) struct Join {
     pub(crate) profile: Profile,
     /// Whether it takes the place of the node that has its name.
     pub(crate) replace: bool,
-}
-
-/// A start of a node that was let in before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Start {
-    /// Its id.
-    pub(crate) node: u32,
-    /// The token that ought to be on record.
-    pub(crate) presented: u64,
-    /// The token of this start.
-    pub(crate) next: u64,
-    /// What it says about itself now.
-    #[serde(with = "ProfileForm")]
-    pub(crate) profile: Profile,
 }
 
 /// A node that belongs to no cluster and waits until there are enough like it to found one.
@@ -85,11 +76,6 @@ pub(crate) enum Answer {
         node: u32,
         /// Its token, as it is on record.
         token: u64,
-        /// The map, encoded by [`shoal_core::codec::map`].
-        map: Vec<u8>,
-    },
-    /// Its start is on record.
-    Started {
         /// The map, encoded by [`shoal_core::codec::map`].
         map: Vec<u8>,
     },
@@ -213,15 +199,11 @@ mod tests {
         let join = (".{0,70}", any::<u64>(), profile(), any::<bool>()).prop_map(
             |(name, token, profile, replace)| Request::Join(Join { name, token, profile, replace }),
         );
-        let start = (any::<u32>(), any::<u64>(), any::<u64>(), profile()).prop_map(
-            |(node, presented, next, profile)| {
-                Request::Start(Start { node, presented, next, profile })
-            },
-        );
         prop_oneof![
             join,
-            start,
             vec(any::<u8>(), 0..50).prop_map(Request::Report),
+            (any::<u32>(), any::<u64>())
+                .prop_map(|(generation, index)| Request::Adopt { generation, index }),
             Just(Request::Ping),
             homeless().prop_map(Request::Expect),
         ]
@@ -235,7 +217,6 @@ mod tests {
             (".{0,9}", ".{0,30}").prop_map(|(code, message)| Answer::Refused { code, message });
         prop_oneof![
             joined,
-            bytes().prop_map(|map| Answer::Started { map }),
             Just(Answer::Heard),
             ".{0,30}".prop_map(|why| Answer::Busy { why }),
             refused,
@@ -284,7 +265,7 @@ mod tests {
         let encoded = Request::Join(join).encode();
         assert_eq!(&encoded[..], [1, 0, 2, b'n', b'2', 172, 2, 0, 100, 0, 0, 0, 0, 1]);
         let refused = Answer::Refused { code: "c".to_owned(), message: "m".to_owned() };
-        assert_eq!(&refused.encode()[..], [1, 4, 1, b'c', 1, b'm']);
+        assert_eq!(&refused.encode()[..], [1, 3, 1, b'c', 1, b'm']);
         assert_eq!(&Request::Ping.encode()[..], [1, 3]);
     }
 }

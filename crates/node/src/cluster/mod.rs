@@ -15,6 +15,7 @@ mod adopt;
 mod config;
 mod events;
 mod expect;
+mod fence;
 mod follow;
 mod gossip;
 mod identity;
@@ -35,8 +36,8 @@ mod walk;
 
 pub use config::{First, Peers};
 pub use events::{Event, Events, what};
-pub use liveness::{Sight, Standing};
 pub use join::JoinError;
+pub use liveness::{Sight, Standing};
 pub use network::{Came, Datagrams, Network, Resolved};
 
 pub(crate) use adopt::Custody;
@@ -44,7 +45,7 @@ pub(crate) use follow::Follow;
 pub(crate) use identity::{Tokens, token_after};
 pub(crate) use lead::Lead;
 pub(crate) use liveness::Liveness;
-pub(crate) use start::Ground;
+pub(crate) use start::{Ground, MAX_VALUE_AMONG};
 pub(crate) use tend::Tending;
 pub(crate) use walk::{Walk, Walked, What as WalkWhat, walk_over};
 

@@ -14,6 +14,7 @@ use crate::node::Node;
 use crate::transport::{Admission, Answerer, Denied, Identity, Kind, Serve};
 use bytes::Bytes;
 use shoal_core::NodeId;
+use shoal_core::ids::MapVersion;
 use shoal_meta::MapStore as _;
 use shoal_meta::raft::RaftStore;
 use std::sync::{Arc, OnceLock, Weak};
@@ -85,13 +86,12 @@ impl Door {
                     answerer.send(answer.encode());
                 });
             }
-            Request::Start(start) => {
+            Request::Adopt { generation, index } => {
+                let Some(cluster) = node.cluster().cloned() else { return };
                 runtime.spawn(async move {
-                    let answer = match node.cluster() {
-                        Some(cluster) => join::answer_start(&**cluster, start).await,
-                        None => busy("it is alone"),
-                    };
-                    answerer.send(answer.encode());
+                    if cluster.adopts(MapVersion { generation, index }).await {
+                        answerer.send(Answer::Heard.encode());
+                    }
                 });
             }
             Request::Ping | Request::Expect(_) => answerer.send(Answer::Heard.encode()),

@@ -8,24 +8,26 @@
 
 use super::adopt::{self, Custody};
 use super::expect::{Beginning, Waiting};
+use super::follow::Follow;
 use super::identity::{Note, Tokens};
 use super::join::{self, Admitted, JoinError};
 use super::serve::Door;
 use super::tend::{self, Tending};
-use super::follow::Follow;
-use super::{Cluster, Datagrams, Events, First, Lead, Liveness, Peers, follow, gossip, lead, over, report};
+use super::{
+    Cluster, Datagrams, Events, First, Lead, Liveness, Peers, follow, gossip, lead, over, report,
+};
 use crate::coordinator::{Coordinator, Parts, Surroundings};
 use crate::membership;
 use crate::node::{FIRST_NODE, Node, StartError};
 use crate::refusal::{Code, Refusal};
 use crate::repair::{self, HintStore};
-use crate::transport::{Identity, Kind, Transport, Unreachable};
+use crate::transport::{Denied, Identity, Kind, Transport, Unreachable};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use shoal_core::ids::{ClusterId, Epoch, Incarnation};
-use shoal_core::map::{ClusterMap, Command, Profile};
-use shoal_core::version::Millis;
 use shoal_core::NodeId;
+use shoal_core::ids::{ClusterId, Epoch, Incarnation};
+use shoal_core::map::{ClusterMap, Command, MapError, Profile};
+use shoal_core::version::Millis;
 use shoal_meta::raft::{Options, RaftStore, Wire, WireError, WireFuture};
 use shoal_meta::{MapStore as _, MetaError};
 use shoal_storage::directory::{DataDirectory, Unowned};
@@ -40,6 +42,8 @@ use tokio::time::{sleep, timeout};
 const META_PATIENCE: Duration = Duration::from_secs(5);
 /// How long threads may take to end.
 const END_WITHIN: Duration = Duration::from_secs(2);
+/// The longest value that fits into a message, beside its key and what else is said of it.
+pub(crate) const MAX_VALUE_AMONG: usize = 15 << 20;
 /// How soon a map that could not be taken over is tried again.
 const TAKE_OVER_AGAIN: Duration = Duration::from_secs(1);
 /// How long it may take until a start is noted before it is said again.
@@ -79,8 +83,7 @@ impl Ground {
             .build()?;
         let door = Arc::new(Door::default());
         let identity = Identity::default();
-        let transport =
-            peers.network.open(runtime.handle(), identity, Arc::clone(&door) as _)?;
+        let transport = peers.network.open(runtime.handle(), identity, Arc::clone(&door) as _)?;
         let datagrams = peers.network.datagrams(runtime.handle())?;
         Ok(Self {
             peers,
@@ -96,7 +99,8 @@ impl Ground {
     /// Ends everything that runs on it.
     pub(crate) fn close(&self) {
         self.transport.close();
-        for runtime in self.threads.lock().take().into_iter().flatten() {
+        let threads = self.threads.lock().take();
+        for runtime in threads.into_iter().flatten() {
             runtime.shutdown_timeout(END_WITHIN);
         }
     }
@@ -105,7 +109,8 @@ impl Ground {
 impl Drop for Ground {
     fn drop(&mut self) {
         // The last one to let go of the node may be one of these threads themselves.
-        for runtime in self.threads.lock().take().into_iter().flatten() {
+        let threads = self.threads.get_mut().take();
+        for runtime in threads.into_iter().flatten() {
             runtime.shutdown_background();
         }
     }
@@ -138,7 +143,7 @@ struct Around {
 
 impl Surroundings for Around {
     fn is_up(&self, node: NodeId) -> bool {
-        self.liveness.is_up(node)
+        self.liveness.is_worth_asking(node)
     }
 
     fn need_map(&self, at_least: Epoch) {
@@ -183,6 +188,9 @@ impl Ground {
                 self.know_others(&store.current(), node);
                 match timeout(START_WITHIN, store.propose_async(&command)).await {
                     Ok(Ok(_)) => break,
+                    Ok(Err(MetaError::Refused(why @ MapError::StaleDirectory { .. }))) => {
+                        return Err(JoinError::new("stale_directory", why.to_string()).into());
+                    }
                     Ok(Err(error @ MetaError::Refused(_))) => return Err(error.into()),
                     Ok(Err(error)) => {
                         tracing::warn!(%error, "waiting for the cluster to take note of this start");
@@ -191,6 +199,11 @@ impl Ground {
                         tracing::info!("waiting for the cluster to take note of this start");
                     }
                 }
+                if token == next
+                    && let Some(why) = self.is_shut_out()
+                {
+                    return Err(why.into());
+                }
                 sleep(START_AGAIN).await;
             }
             Ok::<_, StartError>(())
@@ -198,6 +211,28 @@ impl Ground {
         tokens.put_on_record(node, &profile, propose).await?;
         self.transport.assume(Identity { cluster, node, token: tokens.presented() });
         Ok(())
+    }
+
+    /// Why no node that answers listens to this one, if so. Under the token of its newest start that
+    /// is final: only a later start of the same node, or that it was forgotten, lets them refuse it.
+    fn is_shut_out(&self) -> Option<JoinError> {
+        let links = self.transport.links();
+        if links.iter().any(|link| link.up) {
+            return None;
+        }
+        let mut denied = links.iter().filter_map(|link| link.denied);
+        denied.find_map(|why| match why {
+            Denied::StaleNode => {
+                let message = "the data directory is an old copy: another one was started since";
+                Some(JoinError::new("stale_directory", message))
+            }
+            Denied::UnknownNode => {
+                let message =
+                    "the cluster has forgotten this node: join it with an empty directory";
+                Some(JoinError::new("node_gone", message))
+            }
+            _ => None,
+        })
     }
 
     /// What the node says about itself.
@@ -252,7 +287,10 @@ impl Ground {
     ///
     /// # Errors
     /// As [`Self::find_owner`], and the map's.
-    pub(crate) fn settle_in(&self, directory: &DataDirectory) -> Result<Option<Tokens>, StartError> {
+    pub(crate) fn settle_in(
+        &self,
+        directory: &DataDirectory,
+    ) -> Result<Option<Tokens>, StartError> {
         let path = directory.path();
         let Some(note) = Note::read(path)? else { return Ok(Tokens::read(path)?) };
         // Nobody is ever let in under the first id: who has it founded the cluster.
@@ -367,8 +405,10 @@ impl Cluster {
         self.spawn(follow::run(Arc::clone(self)));
         self.spawn(lead::run(Arc::clone(self)));
         self.spawn(report::run(Arc::clone(self)));
+        self.spawn(fall_silent(Arc::clone(self)));
         self.spawn(follow_maps(Arc::downgrade(node), Arc::clone(self)));
-        let me = membership::Identity::new(self.me, node.start_count(), ground.peers.network.address());
+        let me =
+            membership::Identity::new(self.me, node.start_count(), ground.peers.network.address());
         let me = me.map_err(|error| Refusal::new(Code::BadOption, error.to_string()))?;
         let (datagrams, secret) = (Arc::clone(&ground.datagrams), ground.peers.secret.clone());
         let talk = self.runtime.spawn(gossip::run(Arc::clone(self), datagrams, me, secret));
@@ -383,7 +423,8 @@ impl Cluster {
     /// Ends everything that goes on by itself, and everything under way.
     pub(crate) fn close(&self) {
         self.stop.send_replace(true);
-        if let Some(talk) = self.talk.lock().take() {
+        let talk = self.talk.lock().take();
+        if let Some(talk) = talk {
             // The others need not wait for what they are told.
             let _goodbye = self.runtime.block_on(async { timeout(END_WITHIN, talk).await });
         }
@@ -393,6 +434,21 @@ impl Cluster {
             queue.close();
         }
     }
+}
+
+/// Ends everything under way, and takes nothing on any more, once a later process was started as
+/// this node: the copies that others may still ask here are not theirs any more.
+async fn fall_silent(cluster: Arc<Cluster>) {
+    let mut changes = cluster.liveness.changed();
+    let mut stop = cluster.stop.subscribe();
+    while !cluster.liveness.superseded() {
+        tokio::select! {
+            // An error says that nobody is left to change anything.
+            changed = changes.changed() => if changed.is_err() { return },
+            () = over(&mut stop) => return,
+        }
+    }
+    cluster.coordinator.close();
 }
 
 /// Takes over every newer map.
@@ -430,8 +486,8 @@ impl Node {
     /// An engine's; it can be tried again.
     pub(crate) fn adopt(&self, map: &Arc<ClusterMap>) -> Result<(), Refusal> {
         let Some(cluster) = self.cluster() else { return Ok(()) };
-        self.catalogue.open_spaces(map)?;
-        let waiting = cluster.custody.adopt(map, false, || self.catalogue.adopt(map))?;
+        let open = || self.catalogue.open_spaces(map);
+        let waiting = cluster.custody.adopt(map, false, open, || self.catalogue.adopt(map))?;
         cluster.coordinator.adopted();
         cluster.coordinator.ask_again(waiting);
         cluster.transport.review();
@@ -449,7 +505,7 @@ impl Node {
         let map = store.current();
         // Nothing waits for the first map.
         let _nothing =
-            cluster.custody.adopt(&map, false, || self.catalogue.adopt(&map))?;
+            cluster.custody.adopt(&map, false, || Ok(()), || self.catalogue.adopt(&map))?;
         self.join_catalogue(store);
         let cluster = self.cluster.get_or_init(|| cluster);
         cluster.run(self, ground)?;
@@ -464,12 +520,16 @@ impl Node {
     /// no changes of its catalogue before it is started again.
     pub(crate) fn meet_others(self: &Arc<Self>) -> Result<Arc<Cluster>, Refusal> {
         let (Some(ground), Some(local)) = (self.ground(), self.catalogue.alone()) else {
-            let cluster = self.cluster().cloned();
-            return cluster.ok_or_else(|| Refusal::new(Code::TryAgain, "the node is starting"));
+            return self.met_others();
         };
         let held = self.catalogue.hold_changes();
-        if let Some(cluster) = self.cluster() {
-            return Ok(Arc::clone(cluster));
+        if self.cluster().is_some() {
+            return self.met_others();
+        }
+        if self.config.max_value_bytes > MAX_VALUE_AMONG {
+            let message = "it takes values that are too long to be sent to others: start it with \
+                           a max_value of 15MiB or less";
+            return Err(Refusal::new(Code::BadOption, message));
         }
         let map = local.current();
         let token = map.nodes.get(&self.id()).map_or(0, |info| info.token);
@@ -483,7 +543,7 @@ impl Node {
         let map = store.current();
         // Whoever finds the lanes closed finds the copies open.
         let _nothing =
-            cluster.custody.adopt(&map, true, || self.catalogue.adopt_held(&map))?;
+            cluster.custody.adopt(&map, true, || Ok(()), || self.catalogue.adopt_held(&map))?;
         self.join_catalogue(Arc::clone(&store));
         let cluster = self.cluster.get_or_init(|| cluster);
         drop(held);
@@ -495,10 +555,25 @@ impl Node {
         Ok(Arc::clone(cluster))
     }
 
+    /// The cluster, once its map says where this node is: whoever is let in before that is given
+    /// a map in which it finds nobody.
+    fn met_others(&self) -> Result<Arc<Cluster>, Refusal> {
+        let starting = || Refusal::new(Code::TryAgain, "the node is starting");
+        let (Some(ground), Some(cluster)) = (self.ground(), self.cluster()) else {
+            return Err(starting());
+        };
+        let (map, at) = (cluster.store.current(), ground.profile().addresses.peer);
+        let is_found = map.nodes.get(&self.id()).is_some_and(|info| info.addresses.peer == at);
+        is_found.then(|| Arc::clone(cluster)).ok_or_else(starting)
+    }
+
     fn join_catalogue(self: &Arc<Self>, store: Arc<RaftStore>) {
         let node = Arc::downgrade(self);
-        let adopt = move |map: &Arc<ClusterMap>| {
-            node.upgrade().map_or(Ok(()), |node| node.adopt(map))
+        let adopt = move |before: &ClusterMap, map: &Arc<ClusterMap>, command: &Command| {
+            let Some(node) = node.upgrade() else { return Ok(()) };
+            node.adopt(map)?;
+            let cluster = node.cluster();
+            cluster.map_or(Ok(()), |cluster| cluster.await_fence(command, before, map.version))
         };
         self.catalogue.join_others(store, Box::new(adopt));
     }

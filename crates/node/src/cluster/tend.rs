@@ -56,11 +56,6 @@ impl Tending {
     pub(super) fn look(&self) {
         self.wake.notify_one();
     }
-
-    /// How many copies are coming in or going.
-    pub(crate) fn busy(&self) -> usize {
-        self.done.lock().busy.len()
-    }
 }
 
 /// Tends the copies until the node stops.
@@ -109,8 +104,7 @@ fn tend(
     partition: &Partition,
 ) -> Option<Report> {
     let (node, which) = (cluster.me, (keyspace.incarnation, id));
-    let place =
-        Place { keyspace: keyspace.incarnation, partition: id, epoch: partition.epoch };
+    let place = Place { keyspace: keyspace.incarnation, partition: id, epoch: partition.epoch };
     let is_leaving = !partition.has_node(node);
     let is_coming = partition.next.iter().any(|member| member.node == node);
     if is_leaving && done.gone.get(&which) == Some(&partition.epoch) {

@@ -67,7 +67,8 @@ impl World {
     fn until(&self, node: &Node, wanted: impl Fn(&ClusterMap) -> bool) {
         let cluster = node.cluster().expect("it is one of several");
         let mut maps = cluster.store.subscribe();
-        let waited = self.runtime.block_on(async { maps.wait_for(|map| wanted(map)).await.is_ok() });
+        let waited =
+            self.runtime.block_on(async { maps.wait_for(|map| wanted(map)).await.is_ok() });
         assert!(waited);
     }
 }

@@ -20,9 +20,9 @@ use crate::transport::{Kind, Unreachable};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use shoal_core::codec::record::{Form, head};
-use shoal_core::{Body, NodeId, Record};
 use shoal_core::ids::Incarnation;
 use shoal_core::slot::{SLOT_COUNT, Slot};
+use shoal_core::{Body, NodeId, Record};
 use shoal_storage::{Patience, Tally};
 use std::ops::Range;
 
@@ -108,14 +108,18 @@ pub(crate) fn answer(node: &Node, cluster: &Cluster, body: &[u8]) -> Bytes {
 /// Walks over what this node holds. Blocks.
 pub(crate) fn walk_over(node: &Node, cluster: &Cluster, walk: Walk) -> Walked {
     let Walk { keyspace, mut slots, what } = walk;
+    let wanted = slots.end;
     slots.end = held_from(cluster, Incarnation(keyspace), &slots);
-    if slots.is_empty() {
+    // Whoever walks goes on behind what was held here; a count is whole or none.
+    if slots.is_empty() || what == What::Count && slots.end < wanted {
         return Walked::Elsewhere;
     }
     let walked = match what {
         What::Count => count(node, keyspace, slots),
         What::Page { position, count } => page(node, keyspace, slots, position, count),
-        What::List { prefix, after, limit } => list(node, keyspace, slots, &prefix, after, limit),
+        What::List { prefix, after, limit } => {
+            list(node, keyspace, slots, &prefix, after.as_deref(), limit)
+        }
     };
     walked.unwrap_or_else(|halt| match halt {
         Halt::Refused(refusal) => Walked::Failed(refusal.to_string()),
@@ -138,9 +142,10 @@ fn held_from(cluster: &Cluster, keyspace: Incarnation, slots: &Range<u16>) -> u1
 
 fn count(node: &Node, space: u32, slots: Range<u16>) -> Result<Walked, Halt> {
     let access = node.access(Patience::Block);
-    let tally = access.routing.of_space(space).map_or_else(Tally::default, |keyspace| {
-        keyspace.engine.tally(space, slots)
-    });
+    let tally = access
+        .routing
+        .of_space(space)
+        .map_or_else(Tally::default, |keyspace| keyspace.engine.tally(space, slots));
     Ok(Walked::Count { keys: tally.keys, expiring: tally.expiring })
 }
 
@@ -173,7 +178,7 @@ fn list(
     space: u32,
     slots: Range<u16>,
     prefix: &[u8],
-    after: Option<Vec<u8>>,
+    after: Option<&[u8]>,
     limit: u32,
 ) -> Result<Walked, Halt> {
     let mut access = node.access(Patience::Block);
@@ -188,7 +193,7 @@ fn list(
         &wanted,
         slots.start,
         prefix,
-        after.as_deref(),
+        after,
         limit,
         &mut |key, record| {
             entries.push(entry(key, &record, &mut bytes));

@@ -11,7 +11,6 @@ use shoal_core::quorum::{Answer, Ask, Envelope, Header, Refusal};
 use shoal_core::slot::Slot;
 use shoal_storage::Patience;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// What is asked, of whom, under which epoch.
@@ -62,9 +61,10 @@ impl Coordinator {
         self.transport.ask(to, Kind::Data, body, DEADLINE, Box::new(reply));
     }
 
-    /// The same, for whoever can await the answer.
+    /// The same, for a test that can await the answer.
+    #[cfg(test)]
     pub(crate) async fn answer(self: &Arc<Self>, question: Question) -> Option<Answer> {
-        let (tell, told) = oneshot::channel();
+        let (tell, told) = tokio::sync::oneshot::channel();
         self.ask(question, |answer| drop(tell.send(answer)));
         told.await.ok().flatten()
     }

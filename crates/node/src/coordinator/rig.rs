@@ -116,7 +116,7 @@ impl Cluster {
             };
             let (copy, settled) = copy_of(me, &engine, form, Arc::clone(owners));
             copy.found().expect("it begins");
-            copies.add(KEYSPACE, PartitionId(0), &copy);
+            copies.add_all(&[((KEYSPACE, PartitionId(0)), copy)]);
             tokio::spawn(async move { settled.run().await });
         }
         let door = Arc::new(Door::default());
@@ -160,7 +160,7 @@ impl Cluster {
     pub(crate) async fn host(&self, node: u32, owners: &Arc<Owners>) {
         let coordinator = &self.at(node).coordinator;
         let (copy, settled) = copy_of(NodeId(node), &memory(), Form::Plain, Arc::clone(owners));
-        coordinator.copies.add(KEYSPACE, PartitionId(0), &copy);
+        coordinator.copies.add_all(&[((KEYSPACE, PartitionId(0)), copy)]);
         tokio::spawn(async move { settled.run().await });
     }
 

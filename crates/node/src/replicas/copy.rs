@@ -390,7 +390,11 @@ impl PartitionCopy {
         if owners.epoch <= state.replica.owners().epoch {
             return Ok(Vec::new());
         }
-        if let Some(life) = state.replica.asked_to_begin(owners) {
+        if let Some(life) = state.replica.asked_to_go_on(owners) {
+            let mut going_on = state.replica.clone();
+            going_on.go_on(life);
+            self.keep(&mut state, going_on)?;
+        } else if let Some(life) = state.replica.asked_to_begin(owners) {
             // Until it is empty, durably, it is in no life at all, and takes nothing.
             state.replica.begin(ReplicaIncarnation::default());
             let none = state.replica.clone();
@@ -448,11 +452,6 @@ impl PartitionCopy {
             self.place.engine.sync()?;
         }
         Ok(true)
-    }
-
-    /// The engine that the records are in.
-    pub(super) const fn engine(&self) -> &Arc<dyn Engine> {
-        &self.place.engine
     }
 
     fn shelf(&self, patience: Patience) -> EngineShelf<'_> {

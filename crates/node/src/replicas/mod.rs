@@ -21,28 +21,8 @@ pub(crate) use shelf::ShelfError;
 use arc_swap::ArcSwap;
 use shoal_core::PartitionId;
 use shoal_core::ids::Incarnation;
-use shoal_storage::Engine;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// [Founds](PartitionCopy::found) every one of `copies`, durably once this has returned: with one
-/// sync for each of their engines. Blocks.
-///
-/// # Errors
-/// An engine's; some of them may have begun.
-pub(crate) fn found_all(copies: &[Arc<PartitionCopy>]) -> Result<(), ShelfError> {
-    let mut engines: Vec<&Arc<dyn Engine>> = Vec::new();
-    for copy in copies {
-        copy.found()?;
-        if !engines.iter().any(|engine| Arc::ptr_eq(engine, copy.engine())) {
-            engines.push(copy.engine());
-        }
-    }
-    for engine in engines {
-        engine.sync()?;
-    }
-    Ok(())
-}
 
 /// The copies of this node by what they are copies of.
 #[derive(Default)]
@@ -58,20 +38,6 @@ impl Copies {
         partition: PartitionId,
     ) -> Option<Arc<PartitionCopy>> {
         self.held.load().get(&(keyspace, partition)).map(Arc::clone)
-    }
-
-    /// Adds a copy, in place of the one that may be there.
-    pub(crate) fn add(
-        &self,
-        keyspace: Incarnation,
-        partition: PartitionId,
-        copy: &Arc<PartitionCopy>,
-    ) {
-        self.held.rcu(|held| {
-            let mut held = BTreeMap::clone(held);
-            held.insert((keyspace, partition), Arc::clone(copy));
-            held
-        });
     }
 
     /// Takes every copy out of which `keep` is not true.
@@ -94,7 +60,7 @@ impl Copies {
         held.iter().map(|(place, copy)| (*place, Arc::clone(copy))).collect()
     }
 
-    /// Adds copies of what there was none of.
+    /// Adds copies, in place of those that may be there.
     pub(crate) fn add_all(&self, copies: &[((Incarnation, PartitionId), Arc<PartitionCopy>)]) {
         self.held.rcu(|held| {
             let mut held = BTreeMap::clone(held);

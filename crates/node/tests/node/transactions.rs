@@ -160,7 +160,13 @@ fn a_flush_inside_a_transaction_goes_between_its_writes() {
         set(&mut access, &DB, b"old", b"1");
         let keys = [(&DB, &b"a"[..]), (&DB, &b"b"[..])];
         let whole = [&DB];
-        let footprint = Footprint { keys: &keys, whole: &whole, writes: true, catalogue: true, ..Footprint::default() };
+        let footprint = Footprint {
+            keys: &keys,
+            whole: &whole,
+            writes: true,
+            catalogue: true,
+            ..Footprint::default()
+        };
         access
             .transaction(&footprint, |access| {
                 access.update(&DB, b"a", &put(b"1"), |_| ())?;

@@ -171,8 +171,14 @@ const READS: &[(u16, &str)] = &[
     ),
     (304, "The value is one of those in `If-None-Match`."),
 ];
-const WRITES: &[(u16, &str)] =
-    &[(201, "Stored; the key had no value."), (204, "Stored over an older value.")];
+const WRITES: &[(u16, &str)] = &[
+    (201, "Stored; the key had no value."),
+    (
+        204,
+        "Stored over an older value. Among several nodes also where there was none: a write without \
+         `If-Match` and `If-None-Match` goes to the replicas without asking what they hold.",
+    ),
+];
 const REMOVES: &[(u16, &str)] = &[(204, "Removed.")];
 
 macro_rules! routes {
@@ -267,9 +273,9 @@ routes! {
         "Lists the nodes of the cluster for clients.";
     GET "/_nodes_discovery_plain" DiscoveryPlain None [] &[(200, "One address a line, of nodes that are up.")],
         "Lists the addresses of the nodes that are up, as plain text.";
-    GET "/_health" Health None [] &[(200, "The process is alive and a restart would not help."), (503, "The storage has stopped: `error` says why.")],
+    GET "/_health" Health None [] &[(200, "The process is alive and a restart would not help."), (503, "The storage has stopped, or the node was started again elsewhere: `error` says why.")],
         "Whether the node should be left running: 503 if only a restart helps.";
-    GET "/_ready" Ready None [] &[(200, "Requests are welcome."), (503, "Requests had better go elsewhere: `status` is `stopping` or `refusing_writes`; `error` has the code of the refusal, `disk_full`, `storage_stopped` or `map_in_doubt`.")],
+    GET "/_ready" Ready None [] &[(200, "Requests are welcome."), (503, "Requests had better go elsewhere: `status` is `stopping` or `refusing_writes`; `error` has the code of the refusal, `disk_full`, `storage_stopped`, `map_in_doubt` or `stale_directory`.")],
         "Whether requests should be sent here: 503 while the node is stopping, or refuses writes because its disk is full or its storage has stopped.";
     GET "/metrics" Metrics None [] &[(200, "Metrics in the text format of Prometheus.")],
         "Figures for Prometheus.";

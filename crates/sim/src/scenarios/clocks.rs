@@ -78,23 +78,36 @@ fn a_clock_set_back_over_a_restart_stamps_above_all_before_and_soon() {
     assert!(stage.write(2, PUT) > after);
 }
 
+/// Whether all owners end with the greater of two records of one version, whichever came first.
+fn a_tie_is_decided_alike(turn: u32) -> bool {
+    let mut stage = Stage::new(3, 3);
+    let wall_ms = stage.world.true_ms();
+    let version = Version { wall_ms, counter: 0, node: NodeId(2) };
+    let (one, other) = (record(version, b"one"), record(version, b"other"));
+    let order = if turn.is_multiple_of(2) { [&one, &other] } else { [&other, &one] };
+    stage.offer(1, order[0], KEPT);
+    stage.offer(2, order[1], KEPT);
+    stage.compare(1, 2);
+    stage.compare(2, 3);
+    let held = [1, 2, 3].map(|at| stage.held(at));
+    let winner = if one.borrow().rank() > other.borrow().rank() { one } else { other };
+    held.iter().all(|held| held.as_ref() == Some(&winner))
+}
+
 #[test]
 fn of_two_records_of_one_version_one_wins_everywhere() {
     for turn in 0..50 {
-        let mut stage = Stage::new(3, 3);
-        let wall_ms = stage.world.true_ms();
-        let version = Version { wall_ms, counter: 0, node: NodeId(2) };
-        let (one, other) = (record(version, b"one"), record(version, b"other"));
-        let order = if turn % 2 == 0 { [&one, &other] } else { [&other, &one] };
-        stage.offer(1, order[0], KEPT);
-        stage.offer(2, order[1], KEPT);
-        stage.compare(1, 2);
-        stage.compare(2, 3);
-        let held = [1, 2, 3].map(|at| stage.held(at));
-        assert!(held[0].is_some() && held[0] == held[1] && held[1] == held[2]);
-        let winner = if one.borrow().rank() > other.borrow().rank() { one } else { other };
-        assert_eq!(held[0], Some(winner));
+        assert!(a_tie_is_decided_alike(turn));
     }
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn a_tie_that_is_not_decided_is_found() {
+    use shoal_core::planted::{Bug, plant};
+    plant(Some(Bug::TiesNotDecided));
+    assert!((0..2).any(|turn| !a_tie_is_decided_alike(turn)));
+    plant(None);
 }
 
 #[test]

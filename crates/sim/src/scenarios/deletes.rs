@@ -3,10 +3,11 @@
 use super::stage::{KEPT, PUT, Stage};
 use crate::client::{Kind, Told};
 use bytes::Bytes;
-use shoal_core::NodeId;
 use shoal_core::clock::Stamp;
-use shoal_core::quorum::{Ask, Origin, Reply};
+use shoal_core::quorum::{Ask, Item, Origin, Reply};
 use shoal_core::replica::Floor;
+use shoal_core::{NodeId, OwnedRecord, Version};
+use std::sync::Arc;
 
 #[test]
 fn a_delete_is_purged_only_after_the_owner_that_missed_it_has_it() {
@@ -126,6 +127,10 @@ fn bugs_that_random_runs_rarely_reach_are_found() {
     assert_eq!(left_by_a_purge_during_a_move(), 0);
     plant(Some(Bug::FloorBeforeProof));
     assert!(found_after_two_rounds_of_one_floor().is_some());
+    plant(Some(Bug::ExpiryByOwnClock));
+    assert!(matches!(found_by_the_clock_ahead_and_then_without_it(), [None, Some(_)]));
+    plant(Some(Bug::FloorHidesNewer));
+    assert!(matches!(said_of_a_batch_below_a_floor_and_a_newer().0, Reply::BelowFloor(_)));
     plant(None);
 }
 
@@ -168,6 +173,53 @@ fn what_expired_once_stays_expired_whatever_clocks_say() {
         assert!(found[0] && !found[999]);
         stage.judge();
     }
+}
+
+/// Two nodes that own nothing ask one after the other. What the first finds has expired by the
+/// clock of the one owner that is ahead; the second asks the two others.
+fn found_by_the_clock_ahead_and_then_without_it() -> [Option<Bytes>; 2] {
+    let mut stage = Stage::new(5, 3);
+    for (at, offset_ms) in [(1, 240), (2, -240), (3, -240), (4, 0), (5, -240)] {
+        stage.world.node(NodeId(at)).offset_ms = offset_ms;
+    }
+    stage.write(5, Kind::Put { ttl_ms: Some(1_000) });
+    stage.run(10);
+    let expiry_ms = stage.held(1).and_then(|held| held.expires_at).expect("it was given one");
+    let wait_ms = expiry_ms - 220 - stage.world.true_ms();
+    stage.run(wait_ms);
+    let first = stage.read(4);
+    stage.world.node(NodeId(5)).suspects.insert(NodeId(1));
+    [first, stage.read(5)]
+}
+
+#[test]
+fn what_expired_by_one_clock_does_not_live_again_by_others() {
+    assert_eq!(found_by_the_clock_ahead_and_then_without_it(), [None, None]);
+}
+
+/// What an owner says to a batch of which one key lies below its floor and the other has
+/// something newer than that.
+fn said_of_a_batch_below_a_floor_and_a_newer() -> (Reply, Version) {
+    let mut stage = Stage::new(3, 3);
+    let early = stage.write(1, PUT);
+    // Without anything dead no floor is raised.
+    stage.write_to(1, 2, Kind::Delete);
+    stage.run(10);
+    stage.purge(1);
+    assert_eq!(stage.held_under(2, 2), None, "it was purged");
+    let newer = stage.write_to(1, 1, PUT);
+    let old = stage.held(1).expect("it was written there");
+    let record = OwnedRecord { version: early, written: early, ..old };
+    let items = [2, 1].map(|number| Item { key: stage.key(number), record: record.clone() });
+    let origin = Origin::Fresh { base: None, last: false };
+    (stage.serve(2, Ask::Take { items: Arc::from(items), origin }), newer)
+}
+
+/// Whoever stamps again must stamp above both.
+#[test]
+fn of_a_batch_below_a_floor_what_is_newer_is_told() {
+    let (said, newer) = said_of_a_batch_below_a_floor_and_a_newer();
+    assert_eq!(said, Reply::Newer(newer));
 }
 
 #[test]

@@ -400,3 +400,6 @@ fn failed(error: lsm_tree::Error) -> SortedError {
         other => corrupt(TABLES, &format!("{other:?}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,3 +211,33 @@ fn a_cluster_has_only_so_many_nodes() {
     assert_eq!(run(&map, &[on_all("some", 2)]).keyspaces["some"].partitions[0].places(), 1_000);
     assert_eq!(code(&map, &on_all("more", 16_384)), "too_many");
 }
+
+#[test]
+fn what_evicts_has_one_replica_and_what_has_several_does_not_begin_to() {
+    let evicting = KeyspaceOptions {
+        max_memory: Some(1 << 20),
+        eviction: Eviction::Lru,
+        ..KeyspaceOptions::default()
+    };
+    let spec = KeyspaceSpec { options: evicting, ..KeyspaceSpec::new(EngineKind::Memory) };
+    let make = |name: &str, spec: KeyspaceSpec| Command::CreateKeyspace {
+        name: name.to_owned(),
+        spec,
+        database: None,
+    };
+    let map = three().apply(&make("cache", spec)).expect("it is made");
+    let single = |name: &str, map: &ClusterMap| {
+        map.keyspaces[name].partitions.iter().all(|partition| partition.replicas.len() == 1)
+    };
+    assert!(single("cache", &map));
+    let map = map.apply(&make("kept", KeyspaceSpec::new(EngineKind::Memory))).expect("it is made");
+    assert!(!single("kept", &map));
+    let changes = Changes {
+        max_memory: Some(Some(1 << 20)),
+        eviction: Some(Eviction::Lru),
+        ..Changes::default()
+    };
+    let alter = Command::AlterKeyspace { name: "kept".to_owned(), changes };
+    let refused = map.apply(&alter).expect_err("others hold it too");
+    assert!(matches!(refused, MapError::InvalidOption { option: "eviction", .. }), "{refused}");
+}

@@ -13,7 +13,9 @@ async fn a_follower_a_little_behind_takes_commands_and_one_far_behind_the_map() 
     }
     let store = Arc::clone(cluster.store(node));
     let news = cluster.store(leader).known.news(store.current().version, false);
-    assert!(matches!(news.told, crate::raft::wire::Told::Commands(of) if of.len() == 20));
+    assert!(
+        matches!(news.told, crate::raft::wire::Told::Commands { commands, .. } if commands.len() == 20)
+    );
     store.pull(NodeId(leader)).await.expect("the leader answers");
     assert_eq!(store.current(), cluster.store(leader).current());
 

@@ -87,7 +87,6 @@ impl Serve for Door {
             let given = match request {
                 _ if is_busy => busy("no cluster yet".to_owned()),
                 Request::Join(join) => answer_join(&*member, join).await,
-                Request::Start(start) => answer_start(&*member, start).await,
                 _ => Answer::Heard,
             };
             answer.send(given.encode());
@@ -245,23 +244,6 @@ async fn seeds_that_name_only_the_node_itself_are_refused() {
     let own = ["n2:7401".to_owned()];
     let refused = ask_in(&scene.newcomer, &own, "n2", 20, &profile(), false).await;
     assert_eq!(refused.expect_err("it is itself").code, "self_connection");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_start_is_put_on_record_by_asking_and_a_copy_is_stale() {
-    let scene = scene(Member::new());
-    let node = scene.with("n2", 20).await;
-    let seeds = [SEED.to_owned()];
-    let start = |presented, next| Start { node: node.0, presented, next, profile: profile() };
-    for _twice in 0..2 {
-        let started = ask_to_start(&scene.newcomer, &seeds, start(21, 22)).await;
-        assert_eq!(started.expect("it starts").nodes[&node].token, 22);
-    }
-    let refused = ask_to_start(&scene.newcomer, &seeds, start(20, 23)).await;
-    assert_eq!(refused.expect_err("an old copy").code, "stale_directory");
-    let stranger = Start { node: 9, ..start(1, 2) };
-    let refused = ask_to_start(&scene.newcomer, &seeds, stranger).await;
-    assert_eq!(refused.expect_err("nobody").code, "unknown_node");
 }
 
 #[test]

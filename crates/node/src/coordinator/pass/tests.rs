@@ -19,7 +19,7 @@ fn lose(cluster: &Cluster, node: u32) {
     let first = [member(1, 1), member(2, 1), member(3, 1)];
     let owners = owners(1, &first, &[]);
     let (lost, settled) = copy_of(NodeId(node), &memory(), Form::Plain, owners);
-    cluster.at(node).coordinator.copies().add(KEYSPACE, PartitionId(0), &lost);
+    cluster.at(node).coordinator.copies().add_all(&[((KEYSPACE, PartitionId(0)), lost)]);
     tokio::spawn(async move { settled.run().await });
 }
 

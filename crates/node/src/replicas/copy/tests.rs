@@ -195,8 +195,10 @@ fn many_copies_are_founded_with_one_sync() {
     let both = || owners(5, &[member(1, 5)], &[]);
     {
         let engine = disk(directory.path());
-        let copies: Vec<_> = (0..3).map(|_| copy(&engine, Form::Sealed, both()).0).collect();
-        super::super::found_all(&copies).expect("they begin");
+        for _each in 0..3 {
+            copy(&engine, Form::Sealed, both()).0.found().expect("it begins");
+        }
+        engine.sync().expect("it syncs");
         // Without a clean stop.
         std::mem::forget(engine);
     }
@@ -222,4 +224,23 @@ fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
             std::fs::copy(&path, &target).expect("it is copied");
         }
     }
+}
+
+#[test]
+fn a_copy_that_is_let_go_on_keeps_what_it_holds() {
+    let engine = memory();
+    let (copy, settled) = copy(&engine, Form::Plain, owners(1, &[member(1, 1)], &[]));
+    copy.found().expect("it begins");
+    let answer = said(&copy, &settled, envelope(1, take("k", live(NOW_MS, "kept"))));
+    assert_eq!(answer.reply, Reply::Accepted, "{answer:?}");
+    // Another owner is lost for good, and this one goes on alone, in another life.
+    let alone = owners(5, &[member(1, 5)], &[]);
+    copy.adopt(&alone).expect("it is adopted");
+    assert_eq!(copy.member(), member(1, 5));
+    assert!(!copy.is_lost() && copy.takes());
+    let record = found(said(&copy, &settled, envelope(5, read("k"))));
+    assert_eq!(record, Some(live(NOW_MS, "kept")));
+    // A life that was named for it while it was away is not taken up with what it holds.
+    copy.adopt(&owners(9, &[member(1, 7)], &[])).expect("it is adopted");
+    assert!(copy.is_lost());
 }

@@ -311,7 +311,7 @@ pub(crate) fn randomkey(context: &mut Context<'_, '_>) -> Done {
 /// DBSIZE
 pub(crate) fn dbsize(context: &mut Context<'_, '_>) -> Done {
     let Context { access, client, .. } = context;
-    let count = access.count_in(&client.target, client.scope).keys;
+    let count = access.count_all(&client.target, client.scope)?.keys;
     context.reply.integer(count);
     Ok(())
 }

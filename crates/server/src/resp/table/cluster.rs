@@ -53,6 +53,9 @@ pub(super) const CLUSTER: &[Command] = &[
 const LEVELS: &[Argument] =
     &[word("one", "ONE"), word("quorum", "QUORUM"), word("all", "ALL"), word("default", "DEFAULT")];
 
+/// What is told of one slot's keys.
+const HELD: &str = "Of what this node holds a copy of; nothing where it holds none of the slot.";
+
 /// What is told of who holds slots.
 const LED: &str = "Of the selected keyspace. Each slot has one node, its first replica that is \
                    up, flagged `master`, at the address of its `cluster_listen`.";
@@ -103,11 +106,13 @@ const SUBCOMMANDS: &[Command] = &[
     Command::new(Id::ClusterCountKeysInSlot, "cluster|countkeysinslot", 3, Group::Cluster)
         .since("3.0.0")
         .summary("Counts the keys of a slot.")
+        .differs(HELD)
         .flags(&[Flag::Stale])
         .arguments(&[integer("slot")]),
     Command::new(Id::ClusterGetKeysInSlot, "cluster|getkeysinslot", 4, Group::Cluster)
         .since("3.0.0")
         .summary("Lists keys of a slot.")
+        .differs(HELD)
         .complexity("O(N) in the number of keys asked for")
         .flags(&[Flag::Stale])
         .tips(&["nondeterministic_output"])
