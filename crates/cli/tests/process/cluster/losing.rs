@@ -66,7 +66,8 @@ fn a_minority_refuses_by_name_and_reads_what_it_has_at_level_one() {
         assert!(begun.elapsed() < REFUSED_WITHIN, "{line} took {:?}", begun.elapsed());
         let text = answer.error().unwrap_or_else(|| panic!("{line} was answered {answer:?}"));
         assert!(text.starts_with("NOQUORUM have 1 of "), "{line}: {text}");
-        assert!(text.contains("unreachable: n2, n3"), "{line}: {text}");
+        let named = |order: &str| text.contains(order);
+        assert!(named("unreachable: n2, n3") || named("unreachable: n3, n2"), "{line}: {text}");
     }
     // The first write of a database makes its keyspace, which only a majority can.
     let mut other = rig.client(1);

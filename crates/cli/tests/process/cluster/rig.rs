@@ -140,7 +140,7 @@ impl Rig {
         self.nodes[number].as_ref().expect("it was started")
     }
 
-    /// What the nodes have logged lately.
+    /// What the nodes say of the cluster, and have logged lately.
     pub(crate) fn logs(&self) -> String {
         const LINES: usize = 40;
         let mut text = String::new();
@@ -149,7 +149,8 @@ impl Rig {
             let log = node.log();
             let lines: Vec<&str> = log.lines().collect();
             let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
-            text.push_str(&format!("--- n{number}\n{last}\n"));
+            let says = self.status(number).unwrap_or_default();
+            text.push_str(&format!("--- n{number}\n{says}\n{last}\n"));
         }
         text
     }
@@ -204,10 +205,15 @@ impl Rig {
         }
     }
 
-    /// Waits until a node sees these down.
+    /// Waits until a node sees these down, and no others. Which of two that join at once is let
+    /// in first, and so named first, is left to chance.
     pub(crate) fn wait_down(&self, number: usize, down: &[&str]) {
         self.wait(&format!("n{number} sees {down:?} down"), || {
-            self.status(number).is_some_and(|status| status["down"] == serde_json::json!(down))
+            let Some(status) = self.status(number) else { return false };
+            let seen = status["down"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let mut seen: Vec<&str> = seen.collect();
+            seen.sort_unstable();
+            seen == down
         });
     }
 }
