@@ -246,8 +246,9 @@ impl Worker {
     }
 
     fn connect(&mut self) -> Option<(Client, usize)> {
-        let may =
-            |at: usize| self.number.is_multiple_of(2) || !self.common.avoided[at].load(Ordering::Relaxed);
+        let may = |at: usize| {
+            self.number.is_multiple_of(2) || !self.common.avoided[at].load(Ordering::Relaxed)
+        };
         if let Some(held) = self.client.take().filter(|(_, at)| may(*at)) {
             return Some(held);
         }
