@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The id of a cluster's first node.
 pub(crate) const FIRST_NODE: u32 = 1;
@@ -43,6 +43,10 @@ const DISK: &str = "disk";
 /// What an engine that was opened once has in its folder. It makes them anew where they are
 /// missing, which for a directory that was complete would be a silent loss.
 const DISK_PARTS: [&str; 2] = ["log/identity", "sorted/current"];
+
+/// How far ahead of time a clock's ceiling is laid at most; what is beyond that time itself has
+/// lost, being set back.
+const MOST_AHEAD: Duration = Duration::from_secs(10);
 
 /// How a node is to run.
 #[derive(Clone, Debug)]
@@ -269,6 +273,12 @@ impl Node {
         let (engines, is_whole) = open_engines(&config, &directory, &rules)?;
         let catalogue = Catalogue::open_among(&map, engines, Arc::clone(&rules))?;
         let node = Self::of(config, catalogue, rules, directory, Some(ground), is_whole)?;
+        // A clock stands at its ceiling after a restart, which a node that was alone until shortly
+        // before has laid further ahead than others may follow.
+        let ahead = Duration::from_millis(node.clock.stamps_in_ms()).min(MOST_AHEAD);
+        if let Some(ground) = node.ground() {
+            ground.block_on(async { tokio::time::sleep(ahead).await });
+        }
         node.serve_among(store)?;
         Ok(node)
     }

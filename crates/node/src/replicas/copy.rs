@@ -119,10 +119,15 @@ impl PartitionCopy {
         trusted: bool,
     ) -> Result<Self, ShelfError> {
         let kept = match &place.lives {
-            Some(lives) if trusted => {
-                lives.of(place.keyspace, place.partition)?.unwrap_or_default()
-            }
-            _ => Life::default(),
+            Some(lives) => match lives.of(place.keyspace, place.partition)? {
+                // Else the next start, after a clean stop, would trust it again.
+                Some(_) if !trusted => {
+                    lives.keep(place.keyspace, place.partition, Life::LOST)?;
+                    Life::LOST
+                }
+                kept => kept.unwrap_or_default(),
+            },
+            None => Life::default(),
         };
         let mut replica = Replica::new(me, place.keyspace, owners, kept.incarnation, limits);
         if kept.floors_known {

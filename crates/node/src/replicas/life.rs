@@ -37,6 +37,14 @@ pub(crate) struct Life {
 }
 
 impl Life {
+    /// Of a copy that may lack what it has acknowledged: no map ever names it so.
+    pub(crate) const LOST: Self = Self {
+        incarnation: ReplicaIncarnation(u64::MAX),
+        floor: Floor(Stamp::ZERO),
+        purged: Floor(Stamp::ZERO),
+        floors_known: false,
+    };
+
     /// Of a copy as it is now.
     pub(crate) const fn of(replica: &Replica) -> Self {
         Self {

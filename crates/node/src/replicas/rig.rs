@@ -71,6 +71,17 @@ pub(crate) fn copy_of(
     form: Form,
     owners: Arc<Owners>,
 ) -> (Arc<PartitionCopy>, Arc<SettleQueue>) {
+    copy_that(me, engine, form, owners, true)
+}
+
+/// The same, of a store that may or may not be `trusted`.
+pub(crate) fn copy_that(
+    me: NodeId,
+    engine: &Arc<dyn Engine>,
+    form: Form,
+    owners: Arc<Owners>,
+    trusted: bool,
+) -> (Arc<PartitionCopy>, Arc<SettleQueue>) {
     let settled = Arc::new(SettleQueue::new(Arc::clone(engine)));
     let lives = (form == Form::Sealed)
         .then(|| Arc::new(Lives::open(Arc::clone(engine)).expect("the lives open")));
@@ -84,7 +95,7 @@ pub(crate) fn copy_of(
         settled: Arc::clone(&settled),
     };
     let limits = Limits { max_skew_ms: 500, event_horizon_ms: 60_000, secret: TreeSecret(9) };
-    let copy = PartitionCopy::open(place, me, owners, limits, true).expect("the copy opens");
+    let copy = PartitionCopy::open(place, me, owners, limits, trusted).expect("the copy opens");
     (Arc::new(copy), settled)
 }
 

@@ -1,7 +1,8 @@
 //! A copy answers what its machine decides, once that is durable, and keeps its life.
 
 use super::super::rig::{
-    KEYSPACE, NOW_MS, copy, disk, epoch, live, member, memory, owners, tombstone, version,
+    KEYSPACE, ME, NOW_MS, copy, copy_that, disk, epoch, live, member, memory, owners, tombstone,
+    version,
 };
 use super::*;
 use shoal_core::quorum::{Ask, Header, Item, Origin};
@@ -243,4 +244,25 @@ fn a_copy_that_is_let_go_on_keeps_what_it_holds() {
     // A life that was named for it while it was away is not taken up with what it holds.
     copy.adopt(&owners(9, &[member(1, 7)], &[])).expect("it is adopted");
     assert!(copy.is_lost());
+}
+
+#[test]
+fn a_copy_that_was_not_trusted_once_is_never_trusted_again() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let one = || owners(5, &[member(1, 5)], &[]);
+    let engine = disk(directory.path());
+    let (first, _) = copy(&engine, Form::Sealed, one());
+    first.found().expect("it begins");
+    engine.sync().expect("it is kept");
+    drop(first);
+    let (doubted, _) = copy_that(ME, &engine, Form::Sealed, one(), false);
+    assert!(doubted.is_lost());
+    doubted.found().expect("there is nothing to begin");
+    assert!(doubted.is_lost(), "it was in a life before");
+    engine.sync().expect("it is kept");
+    drop(doubted);
+    let (again, _) = copy(&engine, Form::Sealed, one());
+    assert!(again.is_lost(), "a clean stop in between brings nothing back");
+    again.adopt(&owners(8, &[member(1, 8)], &[])).expect("it is adopted");
+    assert!(!again.is_lost(), "the loss was accepted");
 }
