@@ -447,16 +447,17 @@ impl Node {
         }
     }
 
-    /// Makes a keyspace. Blocks.
+    /// Makes a keyspace; one that evicts gets one replica, whatever is asked for. Blocks.
     ///
     /// # Errors
     /// [`Code::KeyspaceExists`], [`Code::BadName`], [`Code::BadOption`]; nothing changed.
     pub fn create_keyspace(
         &self,
         name: &str,
-        spec: KeyspaceSpec,
+        mut spec: KeyspaceSpec,
         database: Option<u16>,
     ) -> Result<(), Refusal> {
+        spec.options.replication = spec.options.replicas();
         self.catalogue.change(&Command::CreateKeyspace { name: name.to_owned(), spec, database })
     }
 

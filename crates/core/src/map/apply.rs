@@ -8,7 +8,7 @@ use super::{
     MAX_INCARNATION, MAX_KEYSPACES, MAX_PARTITIONS, MAX_PLACES, MapError, Partition, database_name,
 };
 use crate::ids::{Incarnation, MapVersion, ReplicaIncarnation};
-use crate::placement::Replication;
+use crate::placement::{Replication, Terms};
 use crate::quorum::Member;
 use std::collections::BTreeSet;
 
@@ -100,13 +100,14 @@ impl ClusterMap {
     /// The partitions of a new keyspace: as many replicas as it wants and there are members.
     fn placed(&self, keyspace: &Keyspace) -> Result<Vec<Partition>, MapError> {
         let members = self.members();
-        let each = match keyspace.options.replicas() {
+        let each = match keyspace.options.replication {
             Replication::Count(count) => members.len().min(count.into()),
             Replication::All => members.len(),
         };
         self.check_places(each * usize::from(keyspace.partitioning.count()))?;
         // The options were checked and every member has one seat: nothing else can be wrong.
-        let plan = self.terms(keyspace, &members, &[]).plan();
+        let replication = keyspace.options.replication;
+        let plan = Terms { replication, ..self.terms(keyspace, &members, &[]) }.plan();
         let plan = plan.map_err(|_| MapError::NobodyTakes)?;
         let incarnation = ReplicaIncarnation(self.version.index);
         let partition = |nodes: Vec<_>| Partition {

@@ -213,25 +213,20 @@ fn a_cluster_has_only_so_many_nodes() {
 }
 
 #[test]
-fn what_evicts_has_one_replica_and_what_has_several_does_not_begin_to() {
+fn what_evicts_is_to_have_one_replica_and_what_has_several_does_not_begin_to() {
     let evicting = KeyspaceOptions {
         max_memory: Some(1 << 20),
         eviction: Eviction::Lru,
         ..KeyspaceOptions::default()
     };
-    let spec = KeyspaceSpec { options: evicting, ..KeyspaceSpec::new(EngineKind::Memory) };
-    let make = |name: &str, spec: KeyspaceSpec| Command::CreateKeyspace {
-        name: name.to_owned(),
-        spec,
+    assert_eq!(evicting.replicas(), Replication::Count(1));
+    assert_eq!(KeyspaceOptions::default().replicas(), Replication::Count(3));
+    let make = Command::CreateKeyspace {
+        name: "kept".to_owned(),
+        spec: KeyspaceSpec::new(EngineKind::Memory),
         database: None,
     };
-    let map = three().apply(&make("cache", spec)).expect("it is made");
-    let single = |name: &str, map: &ClusterMap| {
-        map.keyspaces[name].partitions.iter().all(|partition| partition.replicas.len() == 1)
-    };
-    assert!(single("cache", &map));
-    let map = map.apply(&make("kept", KeyspaceSpec::new(EngineKind::Memory))).expect("it is made");
-    assert!(!single("kept", &map));
+    let map = three().apply(&make).expect("it is made");
     let changes = Changes {
         max_memory: Some(Some(1 << 20)),
         eviction: Some(Eviction::Lru),
