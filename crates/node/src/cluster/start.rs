@@ -573,7 +573,9 @@ impl Node {
             let Some(node) = node.upgrade() else { return Ok(()) };
             node.adopt(map)?;
             let cluster = node.cluster();
-            cluster.map_or(Ok(()), |cluster| cluster.await_fence(command, before, map.version))
+            // The map before may be much older here than the one that the command changed.
+            let owned = if matches!(command, Command::FlushKeyspaces { .. }) { map } else { before };
+            cluster.map_or(Ok(()), |cluster| cluster.await_fence(command, owned, map.version))
         };
         self.catalogue.join_others(store, Box::new(adopt));
     }
