@@ -574,7 +574,8 @@ impl Node {
             node.adopt(map)?;
             let cluster = node.cluster();
             // The map before may be much older here than the one that the command changed.
-            let owned = if matches!(command, Command::FlushKeyspaces { .. }) { map } else { before };
+            let owned =
+                if matches!(command, Command::FlushKeyspaces { .. }) { map } else { before };
             cluster.map_or(Ok(()), |cluster| cluster.await_fence(command, owned, map.version))
         };
         self.catalogue.join_others(store, Box::new(adopt));
