@@ -11,15 +11,16 @@
 use super::ending::Ending;
 use super::frame::{Frame, Outcome, What};
 use super::limits::Limits;
-use super::link::Side;
+use super::link::{Side, write_here};
 use super::outbox::{Letter, Outbox};
+use super::pen::Pen;
 use super::standing::Standing;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use shoal_node::transport::{Answerer, Denied, Kind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -36,7 +37,16 @@ struct State {
     served: [Served; Kind::ALL.len()],
     /// When the next sign of life is sent.
     due: Option<Instant>,
+    /// Whether questions come in at this moment, one after the other.
+    reads: bool,
     ended: Option<Ending>,
+}
+
+impl State {
+    /// Whether nobody else will have an answer soon.
+    fn is_quiet(&self) -> bool {
+        self.outbox.is_empty() && self.served.iter().all(|served| served.questions == 0)
+    }
 }
 
 /// The answering side of one link.
@@ -45,13 +55,14 @@ pub(super) struct Inward {
     limits: Arc<Limits>,
     count: AtomicU64,
     state: Mutex<State>,
+    pen: OnceLock<Arc<Pen>>,
     stop: Notify,
 }
 
 impl Inward {
     pub(super) fn new(standing: Standing, limits: Arc<Limits>) -> Self {
-        let (state, stop) = (Mutex::default(), Notify::new());
-        Self { standing, limits, count: AtomicU64::new(0), state, stop }
+        let (state, pen, stop) = (Mutex::default(), OnceLock::new(), Notify::new());
+        Self { standing, limits, count: AtomicU64::new(0), state, pen, stop }
     }
 
     /// How many questions were served.
@@ -149,6 +160,15 @@ impl Inward {
             Some(body) => Letter { what: What::Answer(Outcome::Answered), id, body },
             None => Letter { what: What::Answer(Outcome::Failed), id, body: Bytes::new() },
         };
+        if state.reads {
+            // It goes with the others, once all that came is looked at.
+            return state.outbox.push_quietly(kind, letter);
+        }
+        if let Some(pen) = self.pen.get().filter(|_| state.is_quiet()) {
+            state.outbox.push_quietly(kind, letter);
+            drop(state);
+            return write_here(pen, self);
+        }
         let waker = state.outbox.push(kind, letter);
         drop(state);
         if let Some(waker) = waker {
@@ -167,8 +187,31 @@ impl Inward {
 }
 
 impl Side for Inward {
-    fn poll_take(&self, context: &Context<'_>, batch: &mut Vec<Frame>) -> Poll<()> {
-        self.state.lock().outbox.poll_take(context, batch, |_, _| true)
+    fn equip(&self, pen: &Arc<Pen>) {
+        // It is given one once.
+        let _ = self.pen.set(Arc::clone(pen));
+    }
+
+    fn poll_waits(&self, context: &Context<'_>) -> Poll<()> {
+        self.state.lock().outbox.poll_waits(context)
+    }
+
+    fn take(&self, batch: &mut Vec<Frame>) -> bool {
+        self.state.lock().outbox.take(batch, |_, _| true)
+    }
+
+    fn writer(&self) -> Option<Waker> {
+        self.state.lock().outbox.writer()
+    }
+
+    fn reads(&self, now: bool) {
+        let mut state = self.state.lock();
+        state.reads = now;
+        let waits = !now && !state.outbox.is_empty();
+        drop(state);
+        if let Some(pen) = self.pen.get().filter(|_| waits) {
+            write_here(pen, self);
+        }
     }
 
     fn receive(self: &Arc<Self>, frame: Frame) -> Result<(), Ending> {

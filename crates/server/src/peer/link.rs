@@ -1,45 +1,50 @@
 //! One connection after its handshake: reading, writing, and watching that it lives.
 //!
-//! Holds: everything that waits is framed and written with one call, short bodies copied behind
-//! their heads, long ones sent from where they are. What is urgent is not held up by what the
-//! system has taken and not sent yet, since it takes little. A connection that is silent, takes nothing,
-//! or sends what it must not, ends; the other side is told the reason if it can be.
+//! Holds: what is urgent is not held up by what the system has taken and not sent yet, since it
+//! takes little. A connection that is silent, takes nothing, or sends what it must not, ends; the
+//! other side is told the reason if it can be.
 //!
 //! Does not know: what frames mean (its [`Side`] does), handshakes, reconnecting.
 
 use super::assembly::Assembly;
 use super::ending::Ending;
-use super::frame::{Frame, HEAD, Opener, Sealer, What};
+use super::frame::{Frame, Opener, Sealer, What};
 use super::handshake::Agreed;
 use super::limits::Limits;
-use bytes::{Buf, Bytes, BytesMut};
+use super::pen::{Pen, Wrote};
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use shoal_node::transport::EXPIRY_TICK;
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-
-/// Bodies from this length on are written from where they are.
-const LONG: usize = 16 << 10;
 
 /// How long telling the other side why the link ends may take.
 const GOODBYE: Duration = Duration::from_millis(200);
 
-/// The most parts that are handed to one write.
-const PARTS: usize = 64;
-
 /// What a link is for: the asking or the answering side of it.
 pub(super) trait Side: Send + Sync + 'static {
-    /// Takes what is to be sent next, or waits for it.
-    fn poll_take(&self, context: &Context<'_>, batch: &mut Vec<Frame>) -> Poll<()>;
+    /// Is given what it may write with itself, where that spares a thread being woken.
+    fn equip(&self, pen: &Arc<Pen>);
+
+    /// Waits until something is to be sent.
+    fn poll_waits(&self, context: &Context<'_>) -> Poll<()>;
+
+    /// Takes what is to be sent next; whether more waits behind it.
+    fn take(&self, batch: &mut Vec<Frame>) -> bool;
+
+    /// The task that waits for something to send, which whoever takes this wakes.
+    fn writer(&self) -> Option<Waker>;
+
+    /// Messages come in one after the other from now on, or did: meanwhile nobody need be woken for
+    /// what answers them.
+    fn reads(&self, now: bool);
 
     /// Takes a message that came, whole in one frame.
     fn receive(self: &Arc<Self>, frame: Frame) -> Result<(), Ending>;
@@ -87,11 +92,13 @@ pub(super) async fn run<S: Side>(
     let heard: Heard = Arc::new(Mutex::new(Instant::now()));
     let opener = Opener::new(agreed.receive, first);
     let assembly = Assembly::new(longest);
-    let sealer = Sealer::new(agreed.send);
+    let pen = Arc::new(Pen::new(writer, Sealer::new(agreed.send)));
+    let _closing = Closing(Arc::clone(&pen));
+    side.equip(&pen);
     let mut halves = JoinSet::new();
     let reads = read(reader, opener, assembly, Arc::clone(&side), Arc::clone(&heard));
     let reading = halves.spawn(reads);
-    halves.spawn(write(writer, sealer, Arc::clone(&side), limits.stalled_after));
+    halves.spawn(write(pen, Arc::clone(&side), limits.stalled_after));
     let end = tokio::select! {
         half = halves.join_next() => match half {
             Some(Ok(end)) => end,
@@ -144,25 +151,11 @@ async fn read<S: Side>(
     heard: Heard,
 ) -> End {
     loop {
-        loop {
-            match opener.next() {
-                Ok(Some(frame)) if frame.what == What::Goodbye => {
-                    let told = Ending::numbered(frame.id).unwrap_or(Ending::HungUp);
-                    return End { why: Ending::HungUp, told: Some(told) };
-                }
-                Ok(Some(frame)) => {
-                    let whole = assembly.take(frame);
-                    let taken = whole.and_then(|whole| match whole {
-                        Some(frame) => side.receive(frame),
-                        None => Ok(()),
-                    });
-                    if let Err(why) = taken {
-                        return why.into();
-                    }
-                }
-                Ok(None) => break,
-                Err(why) => return why.into(),
-            }
+        side.reads(true);
+        let taken = take_in(&mut opener, &mut assembly, &side);
+        side.reads(false);
+        if let Err(end) = taken {
+            return end;
         }
         match reader.read_buf(opener.room()).await {
             Ok(0) => return Ending::HungUp.into(),
@@ -172,100 +165,61 @@ async fn read<S: Side>(
     }
 }
 
-async fn write<S: Side>(
-    mut writer: OwnedWriteHalf,
-    mut sealer: Sealer,
-    side: Arc<S>,
-    stalled_after: Duration,
-) -> End {
-    let mut batch = Vec::new();
-    let mut parts = Parts::default();
-    loop {
-        poll_fn(|context| side.poll_take(context, &mut batch)).await;
-        let mut last = false;
-        for frame in batch.drain(..) {
-            let head = sealer.head(&frame);
-            parts.add(&head, frame.body);
-            if frame.what == What::Goodbye {
-                last = true;
-                break;
-            }
+/// Takes in what was read, as far as it is whole.
+fn take_in<S: Side>(
+    opener: &mut Opener,
+    assembly: &mut Assembly,
+    side: &Arc<S>,
+) -> Result<(), End> {
+    while let Some(frame) = opener.next()? {
+        if frame.what == What::Goodbye {
+            let told = Ending::numbered(frame.id).unwrap_or(Ending::HungUp);
+            return Err(End { why: Ending::HungUp, told: Some(told) });
         }
-        if let Err(why) = write_all(&mut writer, &mut parts, stalled_after).await {
-            return why.into();
-        }
-        if last {
-            // Gone already is as good as closed.
-            let _ = writer.shutdown().await;
-            return Ending::Stopped.into();
-        }
-    }
-}
-
-/// Bytes to be written, in pieces.
-#[derive(Default)]
-struct Parts {
-    done: VecDeque<Bytes>,
-    open: BytesMut,
-}
-
-impl Parts {
-    fn add(&mut self, head: &[u8; HEAD], body: Bytes) {
-        self.open.extend_from_slice(head);
-        if body.len() < LONG {
-            self.open.extend_from_slice(&body);
-        } else {
-            self.done.push_back(self.open.split().freeze());
-            self.done.push_back(body);
-        }
-    }
-
-    fn finish(&mut self) {
-        if !self.open.is_empty() {
-            self.done.push_back(self.open.split().freeze());
-        }
-    }
-
-    fn advance(&mut self, mut written: usize) {
-        while let Some(first) = self.done.front_mut() {
-            if written < first.len() {
-                first.advance(written);
-                return;
-            }
-            written -= first.len();
-            self.done.pop_front();
-        }
-    }
-}
-
-async fn write_all(
-    writer: &mut OwnedWriteHalf,
-    parts: &mut Parts,
-    stalled_after: Duration,
-) -> Result<(), Ending> {
-    parts.finish();
-    while !parts.done.is_empty() {
-        let written = tokio::time::timeout(stalled_after, write_some(writer, &parts.done)).await;
-        match written {
-            Err(_) => return Err(Ending::Stalled),
-            Ok(Ok(0) | Err(_)) => return Err(Ending::Broken),
-            Ok(Ok(written)) => parts.advance(written),
+        if let Some(whole) = assembly.take(frame)? {
+            side.receive(whole)?;
         }
     }
     Ok(())
 }
 
-async fn write_some(writer: &mut OwnedWriteHalf, parts: &VecDeque<Bytes>) -> io::Result<usize> {
-    if let [only] = parts.as_slices().0
-        && parts.len() == 1
+async fn write<S: Side>(pen: Arc<Pen>, side: Arc<S>, stalled_after: Duration) -> End {
+    loop {
+        poll_fn(|context| {
+            // Registered first: whoever leaves something wakes whom it finds.
+            let waits = side.poll_waits(context);
+            if pen.has_left() { Poll::Ready(()) } else { waits }
+        })
+        .await;
+        match pen.write(&mut |batch| side.take(batch)) {
+            // There may always be more, and others share the thread.
+            Wrote::All | Wrote::More => tokio::task::consume_budget().await,
+            Wrote::Full => {
+                if tokio::time::timeout(stalled_after, pen.writable()).await.is_err() {
+                    return Ending::Stalled.into();
+                }
+            }
+            Wrote::Over(why) => return why.into(),
+        }
+    }
+}
+
+/// Writes what waits, on the thread of whoever made it wait; what cannot be written at once is
+/// left to the task, which is woken.
+pub(super) fn write_here(pen: &Pen, side: &impl Side) {
+    let wrote = pen.write(&mut |batch| side.take(batch));
+    if wrote != Wrote::All
+        && let Some(waker) = side.writer()
     {
-        return writer.write(only).await;
+        waker.wake();
     }
-    let mut slices = [IoSlice::new(&[]); PARTS];
-    let mut count = 0;
-    for (slice, part) in slices.iter_mut().zip(parts) {
-        *slice = IoSlice::new(part);
-        count += 1;
+}
+
+/// Closes the writing end, however the link ends.
+struct Closing(Arc<Pen>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
-    writer.write_vectored(&slices[..count]).await
 }

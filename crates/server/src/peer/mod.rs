@@ -5,8 +5,8 @@
 //! two connections is kept, and a link that is slow one way does not slow the other.
 //!
 //! From the outside in: `meet` carries out the `handshake` by which both sides prove that they
-//! know the cluster's secret; `link` reads and writes the `frame`s of one connection, of which
-//! `assembly` makes messages; `outward` is the asking side of it, `inward` the answering side,
+//! know the cluster's secret; `link` reads and writes (with a `pen`) the `frame`s of one connection, of
+//! which `assembly` makes messages; `outward` is the asking side of it, `inward` the answering side,
 //! `outbox` what waits to be sent, `standing` what the other side is taken for; `contact` keeps a
 //! link to a known node, `visitor` takes in those who dial.
 //!
@@ -30,6 +30,7 @@ mod lobby;
 mod meet;
 mod outbox;
 mod outward;
+mod pen;
 mod standing;
 mod visitor;
 

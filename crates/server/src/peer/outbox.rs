@@ -94,10 +94,8 @@ impl Outbox {
     /// Puts a message into its lane. Whoever gets a waker wakes it, after letting go of locks.
     #[must_use]
     pub(super) fn push(&mut self, kind: Kind, letter: Letter) -> Option<Waker> {
-        let lane = &mut self.lanes[kind.index()];
-        lane.bytes += letter.body.len();
-        lane.waiting.push_back(letter);
-        self.writer.take()
+        self.push_quietly(kind, letter);
+        self.writer()
     }
 
     /// Puts one of the link's own messages ahead of all lanes. Of each sort only the last counts,
@@ -106,16 +104,42 @@ impl Outbox {
     pub(super) fn push_express(&mut self, letter: Letter) -> Option<Waker> {
         self.express.retain(|one| one.what != letter.what);
         self.express.push_back(letter);
+        self.writer()
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.express.is_empty() && self.lanes.iter().all(|lane| lane.waiting.is_empty())
+    }
+
+    /// Puts a message into its lane without waking anybody: whoever does it sees to it that the
+    /// message is sent.
+    pub(super) fn push_quietly(&mut self, kind: Kind, letter: Letter) {
+        let lane = &mut self.lanes[kind.index()];
+        lane.bytes += letter.body.len();
+        lane.waiting.push_back(letter);
+    }
+
+    /// The writer, if it waits. Whoever gets it wakes it, after letting go of locks.
+    pub(super) const fn writer(&mut self) -> Option<Waker> {
         self.writer.take()
     }
 
-    /// Takes the next messages, those for which `keep` holds; waits if there are none.
-    pub(super) fn poll_take(
+    /// Waits until there is a message.
+    pub(super) fn poll_waits(&mut self, context: &Context<'_>) -> Poll<()> {
+        let same = self.writer.as_ref().is_some_and(|one| one.will_wake(context.waker()));
+        if !same {
+            self.writer = Some(context.waker().clone());
+        }
+        if self.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Takes the next messages, those for which `keep` holds; whether more wait.
+    pub(super) fn take(
         &mut self,
-        context: &Context<'_>,
         batch: &mut Vec<Frame>,
         mut keep: impl FnMut(Kind, &Letter) -> bool,
-    ) -> Poll<()> {
+    ) -> bool {
         batch.extend(self.express.drain(..).map(Frame::from));
         for kind in Kind::ALL {
             let lane = &mut self.lanes[kind.index()];
@@ -126,14 +150,7 @@ impl Outbox {
                 batch.push(frame);
             }
         }
-        if batch.is_empty() {
-            let same = self.writer.as_ref().is_some_and(|one| one.will_wake(context.waker()));
-            if !same {
-                self.writer = Some(context.waker().clone());
-            }
-            return Poll::Pending;
-        }
-        Poll::Ready(())
+        !self.is_empty()
     }
 
     /// Drops all that waits.
@@ -156,8 +173,7 @@ mod tests {
 
     fn frames(outbox: &mut Outbox) -> Vec<Frame> {
         let mut batch = Vec::new();
-        let context = Context::from_waker(Waker::noop());
-        let _ = outbox.poll_take(&context, &mut batch, |_, _| true);
+        let _ = outbox.take(&mut batch, |_, _| true);
         batch
     }
 
@@ -221,14 +237,13 @@ mod tests {
     fn what_was_begun_is_not_dropped_and_is_asked_about_once() {
         let mut outbox = Outbox::default();
         let _ = outbox.push(Kind::Data, letter(Kind::Data, 0, 3 * PIECE));
-        let context = Context::from_waker(Waker::noop());
         let (mut batch, mut asked) = (Vec::new(), 0);
-        for _ in 0..3 {
-            let polled = outbox.poll_take(&context, &mut batch, |_, _| {
+        for more in [true, true, false] {
+            let left = outbox.take(&mut batch, |_, _| {
                 asked += 1;
                 asked == 1
             });
-            assert!(polled.is_ready());
+            assert_eq!(left, more);
         }
         assert_eq!((batch.len(), asked), (3, 1));
         // A cleared outbox begins anew.
@@ -246,9 +261,8 @@ mod tests {
             let _ = outbox.push(Kind::Data, letter(Kind::Data, id, TURN_BYTES));
         }
         let mut batch = Vec::new();
-        let context = Context::from_waker(Waker::noop());
-        let polled = outbox.poll_take(&context, &mut batch, |_, letter| letter.id == 7);
-        assert!(polled.is_ready());
+        assert!(outbox.take(&mut batch, |_, letter| letter.id == 7));
+        assert!(!outbox.take(&mut batch, |_, letter| letter.id == 7));
         assert_eq!((batch.len(), batch[0].id), (1, 7));
     }
 
@@ -267,14 +281,15 @@ mod tests {
         let waker = Waker::from(Arc::clone(&count));
         let context = Context::from_waker(&waker);
         let mut batch = Vec::new();
-        assert!(outbox.poll_take(&context, &mut batch, |_, _| true).is_pending());
+        assert!(outbox.poll_waits(&context).is_pending());
         for id in 0..3 {
             if let Some(waker) = outbox.push(Kind::Data, letter(Kind::Data, id, 1)) {
                 waker.wake();
             }
         }
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        assert!(outbox.poll_take(&context, &mut batch, |_, _| true).is_ready());
+        assert!(outbox.poll_waits(&context).is_ready());
+        assert!(!outbox.take(&mut batch, |_, _| true));
         assert_eq!(batch.len(), 3);
     }
 }

@@ -15,16 +15,17 @@
 use super::ending::Ending;
 use super::frame::{Frame, Outcome, What};
 use super::limits::Limits;
-use super::link::Side;
+use super::link::{Side, write_here};
 use super::outbox::{Letter, Outbox};
+use super::pen::Pen;
 use super::standing::Standing;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use shoal_node::transport::{Denied, Kind, Reply, Unreachable};
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -96,6 +97,7 @@ pub(super) struct Outward {
     standing: Option<Standing>,
     figures: Arc<Figures>,
     state: Mutex<State>,
+    pen: OnceLock<Arc<Pen>>,
     stop: Notify,
 }
 
@@ -113,7 +115,8 @@ impl Outward {
         standing: Option<Standing>,
         figures: Arc<Figures>,
     ) -> Self {
-        Self { limits, standing, figures, state: Mutex::default(), stop: Notify::new() }
+        let (state, pen, stop) = (Mutex::default(), OnceLock::new(), Notify::new());
+        Self { limits, standing, figures, state, pen, stop }
     }
 
     /// Takes a question, or says at once why not.
@@ -129,10 +132,18 @@ impl Outward {
         let id = state.next;
         state.next += 1;
         state.counts[kind.index()] += 1;
+        // Behind others it goes with them; alone it is not worth waking the writer for.
+        let is_alone = state.waiting.is_empty();
         state.waiting.insert(id, Waiting { kind, until, sent: false, reply: Some(reply) });
-        let waker = state.outbox.push(kind, Letter { what: What::Question(kind), id, body });
-        drop(state);
+        let letter = Letter { what: What::Question(kind), id, body };
         self.figures.asked.fetch_add(1, Ordering::Relaxed);
+        if let Some(pen) = self.pen.get().filter(|_| is_alone) {
+            state.outbox.push_quietly(kind, letter);
+            drop(state);
+            return write_here(pen, self);
+        }
+        let waker = state.outbox.push(kind, letter);
+        drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -302,10 +313,19 @@ impl Outward {
 }
 
 impl Side for Outward {
-    fn poll_take(&self, context: &Context<'_>, batch: &mut Vec<Frame>) -> Poll<()> {
+    fn equip(&self, pen: &Arc<Pen>) {
+        // It is given one once.
+        let _ = self.pen.set(Arc::clone(pen));
+    }
+
+    fn poll_waits(&self, context: &Context<'_>) -> Poll<()> {
+        self.state.lock().outbox.poll_waits(context)
+    }
+
+    fn take(&self, batch: &mut Vec<Frame>) -> bool {
         let mut state = self.state.lock();
         let State { outbox, waiting, .. } = &mut *state;
-        outbox.poll_take(context, batch, |_, letter| {
+        outbox.take(batch, |_, letter| {
             let one = waiting.get_mut(&letter.id);
             one.is_some_and(|one| {
                 one.sent = true;
@@ -313,6 +333,12 @@ impl Side for Outward {
             })
         })
     }
+
+    fn writer(&self) -> Option<Waker> {
+        self.state.lock().outbox.writer()
+    }
+
+    fn reads(&self, _: bool) {}
 
     fn receive(self: &Arc<Self>, frame: Frame) -> Result<(), Ending> {
         match frame.what {
