@@ -88,7 +88,13 @@ impl Contact {
     pub(super) fn renew(&self, token: u64) {
         match self.link() {
             Some(link) => link.renew(token),
-            None => self.changed.notify_one(),
+            None => {
+                // What was denied was denied to the token before.
+                if let Some(last) = self.last_failure.lock().as_mut() {
+                    last.denied = None;
+                }
+                self.changed.notify_one();
+            }
         }
     }
 
@@ -219,6 +225,8 @@ impl Contact {
                         Ok((met, admission)) => {
                             self.carry(&shared, met, admission, &dialled).await;
                         }
+                        // What another token was told says nothing of the present one.
+                        Err(_) if shared.identity() != dialled.0 => {}
                         Err(why) => self.no_link(&shared, &why),
                     }
                 }

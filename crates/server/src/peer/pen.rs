@@ -202,3 +202,6 @@ impl Parts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
