@@ -70,11 +70,13 @@ pub enum Bug {
     TiesNotDecided,
     /// Of a batch that lies below a floor nothing newer is told.
     FloorHidesNewer,
+    /// The digests that are kept are not told of what is removed.
+    RemovalNotTold,
 }
 
 impl Bug {
     /// Every bug there is.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::EpochNotCompared,
         Self::AnswerBeforeDurable,
         Self::LostStateCounts,
@@ -106,6 +108,7 @@ impl Bug {
         Self::HintClaimsFloor,
         Self::TiesNotDecided,
         Self::FloorHidesNewer,
+        Self::RemovalNotTold,
     ];
 }
 

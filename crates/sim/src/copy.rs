@@ -2,10 +2,11 @@
 
 use crate::node::{KEYSPACE, OpId};
 use crate::options::Options;
+use crate::shelf::SECRET;
 use shoal_core::clock::MAX_SKEW_MS;
 use shoal_core::movement::Intake;
 use shoal_core::quorum::Owners;
-use shoal_core::repair::{Hints, Purge, Sync, TreeSecret};
+use shoal_core::repair::{Hints, Purge, Sync};
 use shoal_core::replica::{Limits, Replica};
 use shoal_core::{NodeId, ReplicaIncarnation, Slot};
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ impl SimCopy {
         let limits = Limits {
             max_skew_ms: MAX_SKEW_MS,
             event_horizon_ms: options.event_horizon_ms,
-            secret: TreeSecret(0x5EC2_E700),
+            secret: SECRET,
         };
         let replica = Replica::new(id, KEYSPACE, Arc::clone(owners), incarnation, limits);
         let hints = Hints::bounded(options.hints);

@@ -2,8 +2,12 @@
 //! later, in order. All partitions of the node share it.
 
 use bytes::Bytes;
-use shoal_core::replica::Shelf;
+use shoal_core::record::Rank;
+use shoal_core::repair::{Leaf, Tree, TreeSecret};
+use shoal_core::replica::{Put, Shelf};
+use shoal_core::slot::SLOT_COUNT;
 use shoal_core::{OwnedRecord, Record, Slot};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ops::Bound;
@@ -13,8 +17,11 @@ type At = (Slot, Bytes);
 /// A key, and its new record; none removes it.
 type Change = (At, Option<OwnedRecord>);
 
+/// What digests are keyed with, everywhere.
+pub(crate) const SECRET: TreeSecret = TreeSecret(0x5EC2_E700);
+
 /// The records of one node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct SimShelf {
     live: BTreeMap<At, (OwnedRecord, u64)>,
     durable: BTreeMap<At, (OwnedRecord, u64)>,
@@ -22,9 +29,36 @@ pub(crate) struct SimShelf {
     pending: Vec<(u64, Vec<Change>)>,
     position: u64,
     synced: u64,
+    /// The digests of what is stored, which are in memory.
+    tree: RefCell<Tree>,
+}
+
+impl Default for SimShelf {
+    fn default() -> Self {
+        Self {
+            live: BTreeMap::new(),
+            durable: BTreeMap::new(),
+            pending: Vec::new(),
+            position: 0,
+            synced: 0,
+            tree: RefCell::new(Tree::new(SECRET, 0..SLOT_COUNT)),
+        }
+    }
 }
 
 impl SimShelf {
+    /// What is kept of a slot, and where anything is, what it holds.
+    pub(crate) fn leaves(&self, slot: Slot) -> (Option<Leaf>, Leaf) {
+        let mut found = Leaf::default();
+        let kept = self.tree.borrow().leaf(slot);
+        let from = self.live.range((slot, Bytes::new())..).take_while(|((of, _), _)| *of == slot);
+        // Nobody asks what it holds where nothing is kept.
+        for ((_, key), (record, _)) in from.filter(|_| kept.is_some()) {
+            found.add(SECRET, key, &record.borrow().rank());
+        }
+        (kept, found)
+    }
+
     /// The newest position; a sync that begins now covers it.
     pub(crate) const fn position(&self) -> u64 {
         self.position
@@ -58,6 +92,7 @@ impl SimShelf {
         }
         self.pending.clear();
         self.live = self.durable.clone();
+        self.tree.get_mut().forget(|_| true);
         self.synced = self.position;
     }
 
@@ -72,6 +107,7 @@ impl SimShelf {
         for (_, changes) in &mut self.pending {
             changes.retain(|((slot, _), _)| !is(*slot));
         }
+        self.tree.get_mut().forget(is);
     }
 
     /// What is stored now, durable or not.
@@ -123,11 +159,12 @@ impl Shelf for SimShelf {
         Ok(ticket)
     }
 
-    fn put(&mut self, slot: Slot, records: &[(&[u8], Record<'_>)]) -> Result<u64, Infallible> {
+    fn put(&mut self, slot: Slot, records: &[Put<'_>]) -> Result<u64, Infallible> {
         self.position += 1;
         let at = self.position;
         let mut owned = Vec::new();
-        for (key, record) in records {
+        for Put { key, record, rank, before } in records {
+            self.tree.get_mut().changed(slot, key, before.as_ref(), Some(rank));
             let (key, record) = (Bytes::copy_from_slice(key), OwnedRecord::from(*record));
             self.live.insert((slot, key.clone()), (record.clone(), at));
             owned.push(((slot, key), Some(record)));
@@ -136,16 +173,21 @@ impl Shelf for SimShelf {
         Ok(at)
     }
 
-    fn remove(&mut self, slot: Slot, keys: &[&[u8]]) -> Result<u64, Infallible> {
+    fn remove(&mut self, slot: Slot, keys: &[(&[u8], Rank)]) -> Result<u64, Infallible> {
         self.position += 1;
         let at = self.position;
         let mut gone = Vec::new();
-        for key in keys {
+        for (key, before) in keys {
+            self.tree.get_mut().changed(slot, key, Some(before), None);
             let key = (slot, Bytes::copy_from_slice(key));
             self.live.remove(&key);
             gone.push((key, None));
         }
         self.pending.push((at, gone));
         Ok(at)
+    }
+
+    fn tree<R>(&self, f: impl FnOnce(&mut Tree) -> R) -> R {
+        f(&mut self.tree.borrow_mut())
     }
 }

@@ -30,6 +30,7 @@ pub fn write_forward(forward: &Forward, out: &mut Vec<u8>) {
     });
     out.bytes(&forward.key);
     write_update(&mut out, &forward.update);
+    out.bool(forward.look);
     out.option(forward.event_time, Output::u64);
 }
 
@@ -48,9 +49,10 @@ pub fn read_forward(bytes: &Bytes) -> Result<Forward, CodecError> {
     };
     let key = input.bytes()?;
     let update = read_update(&mut input)?;
+    let look = input.bool()?;
     let event_time = input.option(Input::u64)?;
     input.finished()?;
-    Ok(Forward { header, level, key, update, event_time })
+    Ok(Forward { header, level, key, update, look, event_time })
 }
 
 fn write_update(out: &mut Output<'_>, update: &OwnedUpdate) {

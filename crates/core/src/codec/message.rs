@@ -36,6 +36,7 @@ pub fn write_envelope(envelope: &Envelope, out: &mut Vec<u8>) {
         Ask::Prove { .. } => 7,
         Ask::RaiseFloor { .. } => 8,
         Ask::Purge { .. } => 9,
+        Ask::Leaves { .. } => 10,
     });
     out.header(&envelope.header);
     out.u32(envelope.round);
@@ -62,6 +63,7 @@ pub fn write_envelope(envelope: &Envelope, out: &mut Vec<u8>) {
             out.pairs(pairs);
         }
         Ask::RaiseFloor { to } => out.u64(to.0.0),
+        Ask::Leaves { count } => out.u16(*count),
     }
 }
 
@@ -87,6 +89,7 @@ pub fn read_envelope(bytes: &Bytes) -> Result<Envelope, CodecError> {
         7 => Ask::Prove { round: input.floor()?, dead: input.pairs()?.into() },
         8 => Ask::RaiseFloor { to: input.floor()? },
         9 => Ask::Purge { round: input.floor()?, proven: input.pairs()?.into() },
+        10 => Ask::Leaves { count: input.u16()? },
         _ => return Err(CodecError::Invalid("an unknown question")),
     };
     input.finished()?;
@@ -117,6 +120,7 @@ pub fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
         Reply::Digest(Digest::Parts(_)) => 10,
         Reply::Proven(_) => 11,
         Reply::Refused(_) => 12,
+        Reply::Leaves(_) => 13,
     });
     out.u32(answer.from.node.0);
     out.u64(answer.from.incarnation.0);
@@ -146,11 +150,10 @@ pub fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
             out.u64(purged.0.0);
         }
         Reply::Digest(Digest::Keys(keys)) => out.pairs(keys),
-        Reply::Digest(Digest::Parts(parts)) => {
-            for leaf in parts.iter() {
-                out.u64(leaf.count);
-                out.u128(leaf.sum);
-            }
+        Reply::Digest(Digest::Parts(parts)) => parts.iter().for_each(|leaf| out.leaf(*leaf)),
+        Reply::Leaves(leaves) => {
+            out.count(leaves.len());
+            leaves.iter().for_each(|leaf| out.leaf(*leaf));
         }
         Reply::Proven(covered) => {
             out.count(covered.len());
@@ -204,6 +207,10 @@ pub fn read_answer(bytes: &Bytes) -> Result<Answer, CodecError> {
             5 => Refusal::Unable,
             _ => return Err(CodecError::Invalid("an unknown refusal")),
         }),
+        13 => {
+            let count = input.count()?;
+            Reply::Leaves((0..count).map(|_| input.leaf()).collect::<Result<_, _>>()?)
+        }
         _ => return Err(CodecError::Invalid("an unknown answer")),
     };
     input.finished()?;
@@ -213,12 +220,17 @@ pub fn read_answer(bytes: &Bytes) -> Result<Answer, CodecError> {
 fn read_parts(input: &mut Input) -> Result<Box<[Leaf; crate::repair::FANOUT]>, CodecError> {
     let mut parts = Box::new([Leaf::default(); crate::repair::FANOUT]);
     for leaf in parts.iter_mut() {
-        *leaf = Leaf { count: input.u64()?, sum: input.u128()? };
+        *leaf = input.leaf()?;
     }
     Ok(parts)
 }
 
 impl Output<'_> {
+    fn leaf(&mut self, leaf: Leaf) {
+        self.u64(leaf.count);
+        self.u128(leaf.sum);
+    }
+
     fn origin(&mut self, origin: Origin) {
         match origin {
             Origin::Fresh { base, last } => {
@@ -248,6 +260,10 @@ impl Output<'_> {
 }
 
 impl Input {
+    fn leaf(&mut self) -> Result<Leaf, CodecError> {
+        Ok(Leaf { count: self.u64()?, sum: self.u128()? })
+    }
+
     fn origin(&mut self) -> Result<Origin, CodecError> {
         Ok(match self.u8()? {
             1 => Origin::Fresh { base: self.option(Self::version)?, last: self.bool()? },

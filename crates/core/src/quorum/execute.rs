@@ -281,6 +281,7 @@ impl<D: Decide> Execute<D> {
             | Reply::Page { .. }
             | Reply::Floors { .. }
             | Reply::Digest(_)
+            | Reply::Leaves(_)
             | Reply::Proven(_) => return,
         }
         self.evaluate(out);

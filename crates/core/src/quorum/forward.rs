@@ -17,6 +17,8 @@ pub struct Forward {
     pub key: Bytes,
     /// The change.
     pub update: OwnedUpdate,
+    /// Whether what was there before it is to be told.
+    pub look: bool,
     /// The caller's own time of the change.
     pub event_time: Option<Millis>,
 }
@@ -28,7 +30,7 @@ pub enum Forwarded {
     Done {
         /// Its outcome.
         outcome: Outcome,
-        /// What a reader saw before it.
+        /// What a reader saw before it, where that was to be told.
         before: Option<OwnedRecord>,
         /// The version of what is there now; `None` if nothing is.
         version: Option<Version>,

@@ -4,7 +4,7 @@ use super::Member;
 use crate::clock::Stamp;
 use crate::ids::{Epoch, Incarnation, NodeId};
 use crate::record::{OwnedBody, OwnedRecord, Rank};
-use crate::repair::{Digest, HashRange};
+use crate::repair::{Digest, HashRange, Leaf};
 use crate::replica::Floor;
 use crate::slot::Slot;
 use crate::version::Version;
@@ -78,6 +78,12 @@ pub enum Ask {
         /// The range, within the slot.
         range: HashRange,
     },
+    /// Say the digests of whole slots: of this many from the one of the header on, or of the first
+    /// of them, where the others would take long.
+    Leaves {
+        /// How many, all of one partition.
+        count: u16,
+    },
     /// Say for which of these dead records you hold the same or something newer.
     Prove {
         /// The floor of the round that they are to be purged in.
@@ -108,6 +114,7 @@ impl Ask {
             Self::Read { .. }
                 | Self::Page { .. }
                 | Self::Digest { .. }
+                | Self::Leaves { .. }
                 | Self::Floors
                 | Self::Clock
         )
@@ -138,7 +145,11 @@ impl Ask {
             Self::Prove { dead: pairs, .. } | Self::Purge { proven: pairs, .. } => {
                 pairs.iter().map(|(key, _)| EACH + key.len()).sum()
             }
-            Self::Clock | Self::Floors | Self::Digest { .. } | Self::RaiseFloor { .. } => 0,
+            Self::Clock
+            | Self::Floors
+            | Self::Digest { .. }
+            | Self::Leaves { .. }
+            | Self::RaiseFloor { .. } => 0,
         }
     }
 }
@@ -265,6 +276,9 @@ pub enum Reply {
     },
     /// What is stored under the keys of a range.
     Digest(Digest),
+    /// What some slots hold, in their order: at least one, and no more than were asked for. Other
+    /// than the rest, they speak of what is not durable yet too: they only say where to look.
+    Leaves(Vec<Leaf>),
     /// Which of the dead records are covered here, in the order of the question.
     Proven(Vec<bool>),
     /// Nothing was done.

@@ -272,7 +272,11 @@ impl Read {
             Reply::Clock => self.note(answer.from, answer.clock, false),
             Reply::BelowFloor(floor) => return self.lift(floor, out),
             Reply::Floors { .. } => return self.lifted(node, out),
-            Reply::Conflict { .. } | Reply::Page { .. } | Reply::Digest(_) | Reply::Proven(_) => {
+            Reply::Conflict { .. }
+            | Reply::Page { .. }
+            | Reply::Digest(_)
+            | Reply::Leaves(_)
+            | Reply::Proven(_) => {
                 return;
             }
         }
@@ -473,13 +477,19 @@ impl Read {
                 || (!self.seen.has(member.node) && !self.seen.has_failed(member.node))
         };
         if !self.owners.reach(self.level, may) {
-            self.give_up(out);
+            // Whoever may still answer, this node itself perhaps, can be reached.
+            let lack = self.owners.no_quorum(self.level, may, |node| self.seen.has_failed(node));
+            self.end_without(lack, out);
         }
     }
 
     fn give_up(&mut self, out: &mut Effects) {
         let has = |member: Member| self.seen.of(member).is_some();
         let lack = self.owners.no_quorum(self.level, has, |node| !self.seen.has(node));
+        self.end_without(lack, out);
+    }
+
+    fn end_without(&mut self, lack: NoQuorum, out: &mut Effects) {
         self.state = State::Over;
         out.push(Effect::Done(ReadOutcome::NoQuorum(lack)));
     }

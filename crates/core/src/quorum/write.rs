@@ -189,6 +189,7 @@ impl Write {
             | Reply::Page { .. }
             | Reply::Floors { .. }
             | Reply::Digest(_)
+            | Reply::Leaves(_)
             | Reply::Proven(_) => return,
         };
         // What was said under another epoch counts for nothing, but it was said.

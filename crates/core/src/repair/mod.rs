@@ -11,4 +11,4 @@ mod tree;
 pub use hints::{Delivery, Hints};
 pub use purge::{Purge, PurgeEffect};
 pub use sync::{Digest, LISTED, Sync, SyncEffect};
-pub use tree::{FANOUT, HashRange, Leaf, TreeSecret};
+pub use tree::{FANOUT, HashRange, Leaf, Tree, TreeSecret, Walk};

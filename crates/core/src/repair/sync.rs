@@ -1,8 +1,9 @@
 //! Two replicas of a partition find out what one has and the other lacks, and even it out.
 //!
-//! Whoever begins asks itself and the other for the same range, divides what differs, and where
-//! few keys are left compares them one by one: what the other has newer is fetched and taken,
-//! what it has itself newer is sent. Both go through `merge`.
+//! Whoever begins asks itself and the other for the digest of the slot, which both keep. Where they
+//! differ it asks both for the same range, divides what differs, and where few keys are left
+//! compares them one by one: what the other has newer is fetched and taken, what it has itself
+//! newer is sent. Both go through `merge`.
 //!
 //! Holds: a record is moved only if the two ranks differ and the newer one is older than the
 //! grace: what is younger is still on its way by itself. Where keys are evicted, an absent key is
@@ -64,6 +65,8 @@ pub struct Sync {
     round: u32,
     /// What is asked, by round.
     asked: BTreeMap<u32, Asked>,
+    /// What was said of the whole slot, first.
+    leaf: Option<Leaf>,
     ranges: BTreeMap<HashRange, Sides>,
     moved: u64,
     is_over: bool,
@@ -71,6 +74,7 @@ pub struct Sync {
 
 #[derive(Clone, Debug)]
 enum Asked {
+    Leaf,
     Range(HashRange),
     /// The record under this key is fetched, for the side that does not answer.
     Record {
@@ -102,11 +106,14 @@ impl Sync {
             fills: true,
             round: 0,
             asked: BTreeMap::new(),
+            leaf: None,
             ranges: BTreeMap::new(),
             moved: 0,
             is_over: false,
         };
-        sync.compare(HashRange::ALL, out);
+        for to in [me, peer] {
+            sync.send(to, Asked::Leaf, Ask::Leaves { count: 1 }, out);
+        }
         sync
     }
 
@@ -129,6 +136,12 @@ impl Sync {
         let Some(asked) = self.asked.remove(&answer.round) else { return };
         let from = answer.node();
         match (asked, &answer.reply) {
+            (Asked::Leaf, Reply::Leaves(leaves)) if leaves.len() == 1 => {
+                match self.leaf.replace(leaves[0]) {
+                    Some(other) if other != leaves[0] => self.compare(HashRange::ALL, out),
+                    _ => {}
+                }
+            }
             (Asked::Range(range), Reply::Digest(digest)) => {
                 self.note(range, from, digest.clone(), out);
             }

@@ -11,6 +11,10 @@
 //!
 //! Does not know: when leaves are compared, and what is done about a difference.
 
+mod kept;
+
+pub use kept::{Tree, Walk};
+
 use crate::record::Rank;
 use crate::version::Version;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
@@ -93,25 +97,44 @@ fn place(secret: TreeSecret, key: &[u8]) -> u64 {
     xxh3_64_with_seed(key, secret.0)
 }
 
+/// What stands before the key in what is hashed, in bytes.
+const HEAD: usize = 8 + 14 + 14 + 1 + 8 + 1 + 1 + 16;
+/// Up to how many bytes are put together without asking for memory.
+const AT_HAND: usize = 256;
+
 /// The hash of one record: of everything by which it could differ from another.
 fn mark(secret: TreeSecret, key: &[u8], rank: &Rank) -> u128 {
-    let mut bytes = Vec::with_capacity(80 + key.len());
-    bytes.extend_from_slice(&(key.len() as u64).to_be_bytes());
-    bytes.extend_from_slice(key);
-    push_version(&mut bytes, rank.version);
-    push_version(&mut bytes, rank.written);
-    bytes.push(u8::from(rank.expires_at.is_some()));
-    bytes.extend_from_slice(&rank.expires_at.unwrap_or(0).to_be_bytes());
-    bytes.push(u8::from(rank.tombstone));
-    bytes.push(rank.kind);
-    bytes.extend_from_slice(&rank.content.to_be_bytes());
+    let mut at_hand = [0; AT_HAND];
+    at_hand[..HEAD].copy_from_slice(&head(key.len(), rank));
+    let whole = HEAD + key.len();
+    if let Some(tail) = at_hand.get_mut(HEAD..whole) {
+        tail.copy_from_slice(key);
+        return xxh3_128_with_seed(&at_hand[..whole], secret.0);
+    }
+    let bytes = [&at_hand[..HEAD], key].concat();
     xxh3_128_with_seed(&bytes, secret.0)
 }
 
-fn push_version(bytes: &mut Vec<u8>, version: Version) {
-    bytes.extend_from_slice(&version.wall_ms.to_be_bytes());
-    bytes.extend_from_slice(&version.counter.to_be_bytes());
-    bytes.extend_from_slice(&version.node.0.to_be_bytes());
+/// Everything but the key's bytes.
+fn head(key_bytes: usize, rank: &Rank) -> [u8; HEAD] {
+    let mut head = [0; HEAD];
+    head[..8].copy_from_slice(&(key_bytes as u64).to_be_bytes());
+    head[8..22].copy_from_slice(&version(rank.version));
+    head[22..36].copy_from_slice(&version(rank.written));
+    head[36] = u8::from(rank.expires_at.is_some());
+    head[37..45].copy_from_slice(&rank.expires_at.unwrap_or(0).to_be_bytes());
+    head[45] = u8::from(rank.tombstone);
+    head[46] = rank.kind;
+    head[47..].copy_from_slice(&rank.content.to_be_bytes());
+    head
+}
+
+fn version(version: Version) -> [u8; 14] {
+    let mut bytes = [0; 14];
+    bytes[..8].copy_from_slice(&version.wall_ms.to_be_bytes());
+    bytes[8..10].copy_from_slice(&version.counter.to_be_bytes());
+    bytes[10..].copy_from_slice(&version.node.0.to_be_bytes());
+    bytes
 }
 
 #[cfg(test)]

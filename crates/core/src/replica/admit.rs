@@ -3,11 +3,11 @@
 //! Holds: fresh writes alone are checked for skew. Everything that moves records accepted before
 //! goes through the order of ranks and the floors, and nothing else.
 
-use super::{Floor, Limits, Now, Replica};
+use super::{Floor, Limits, Now, Put, Replica};
 use crate::planted::{Bug, planted};
 use crate::probe::probe;
 use crate::quorum::{Origin, Refusal};
-use crate::record::{Rank, Record};
+use crate::record::Record;
 use crate::version::Version;
 
 /// What becomes of one record.
@@ -28,61 +28,47 @@ pub(super) enum Verdict {
 }
 
 impl Replica {
-    /// Judges `record` against `held`, the rank of what is stored under its key.
-    pub(super) fn admit(
-        &self,
-        record: &Record<'_>,
-        held: Option<Rank>,
-        origin: Origin,
-        now: Now,
-    ) -> Verdict {
+    /// Judges a record against what is stored under its key.
+    pub(super) fn admit(&self, put: &Put<'_>, origin: Origin, now: Now) -> Verdict {
+        let Put { record, rank, before: held, .. } = put;
         if !self.takes() {
             return Verdict::Refuse(Refusal::NotCounting);
         }
         if breaks_horizon(record, &self.limits) {
             return Verdict::Refuse(Refusal::Skewed);
         }
-        if let Some(held) = held
-            && record.version == held.version
-            && record.rank() == held
-        {
+        if *held == Some(*rank) {
             return Verdict::Same;
         }
         match origin {
-            Origin::Fresh { base, .. } => self.admit_fresh(record, held, base, now),
+            Origin::Fresh { base, .. } => self.admit_fresh(put, base, now),
             Origin::Update { base } => match held {
-                Some(held) if base.is_below(&held) && !planted(Bug::NoBaseCheck) => {
+                Some(held) if base.is_below(held) && !planted(Bug::NoBaseCheck) => {
                     Verdict::Conflict
                 }
                 _ if self.floor.covers(record.written) => Verdict::BelowFloor,
                 _ => Verdict::Take,
             },
-            Origin::Kept { floor } => self.admit_kept(record, held, floor),
+            Origin::Kept { floor } => self.admit_kept(put, floor),
         }
     }
 
-    fn admit_fresh(
-        &self,
-        record: &Record<'_>,
-        held: Option<Rank>,
-        base: Option<Version>,
-        now: Now,
-    ) -> Verdict {
-        let known = held.map(|held| held.version).max(base);
-        if is_skewed(record.version, known, now, &self.limits) {
+    fn admit_fresh(&self, put: &Put<'_>, base: Option<Version>, now: Now) -> Verdict {
+        let known = put.before.map(|held| held.version).max(base);
+        if is_skewed(put.rank.version, known, now, &self.limits) {
             return Verdict::Refuse(Refusal::Skewed);
         }
-        match by_rank(record, held) {
-            Verdict::Take if self.floor.covers(record.written) => Verdict::BelowFloor,
+        match by_rank(put) {
+            Verdict::Take if self.floor.covers(put.rank.written) => Verdict::BelowFloor,
             verdict => verdict,
         }
     }
 
-    fn admit_kept(&self, record: &Record<'_>, held: Option<Rank>, carried: Floor) -> Verdict {
-        match by_rank(record, held) {
+    fn admit_kept(&self, put: &Put<'_>, carried: Floor) -> Verdict {
+        match by_rank(put) {
             Verdict::Newer(_) if planted(Bug::CopyReplaces) => Verdict::Take,
             Verdict::Take if planted(Bug::FloorNotCompared) => Verdict::Take,
-            Verdict::Take if self.floor.covers(record.written) && carried < self.floor => {
+            Verdict::Take if self.floor.covers(put.rank.written) && carried < self.floor => {
                 probe("replica: a kept record lay below the floor");
                 Verdict::BelowFloor
             }
@@ -91,14 +77,12 @@ impl Replica {
     }
 }
 
-fn by_rank(record: &Record<'_>, held: Option<Rank>) -> Verdict {
-    match held {
-        Some(held) if held.version == record.version && planted(Bug::TiesNotDecided) => {
+fn by_rank(put: &Put<'_>) -> Verdict {
+    match put.before {
+        Some(held) if held.version == put.rank.version && planted(Bug::TiesNotDecided) => {
             Verdict::Newer(held.version)
         }
-        Some(held) if held.version > record.version || held > record.rank() => {
-            Verdict::Newer(held.version)
-        }
+        Some(held) if held > put.rank => Verdict::Newer(held.version),
         _ => Verdict::Take,
     }
 }

@@ -18,7 +18,7 @@ mod shelf;
 
 pub use floor::Floor;
 pub use serve::{Held, Served};
-pub use shelf::Shelf;
+pub use shelf::{Put, Shelf};
 
 use crate::clock::Stamp;
 use crate::ids::{Incarnation, NodeId, ReplicaIncarnation};

@@ -51,13 +51,13 @@ impl Replica {
         proven: &[(Bytes, Rank)],
         shelf: &mut S,
     ) -> Result<(Reply, S::Ticket), S::Error> {
-        let mut keys: Vec<&[u8]> = Vec::new();
+        let mut keys: Vec<(&[u8], Rank)> = Vec::new();
         for (key, rank) in proven {
             let (held, _) = shelf.look(slot, key, |held| held.map(Record::rank))?;
             let by_age = planted(Bug::PurgeByAge)
                 && held.is_some_and(|held| held.is_dead_at(round.0.wall_ms()));
-            if held == Some(*rank) || by_age {
-                keys.push(key);
+            if let Some(held) = held.filter(|held| held == rank || by_age) {
+                keys.push((key, held));
             }
         }
         let ticket = shelf.remove(slot, &keys)?;

@@ -1,7 +1,7 @@
 //! How a question is carried out against the store, and its answer held until it is true.
 
 use super::admit::Verdict;
-use super::{Now, Replica, Shelf};
+use super::{Now, Put, Replica, Shelf};
 use crate::ids::Epoch;
 use crate::planted::{Bug, planted};
 use crate::probe::probe;
@@ -78,7 +78,7 @@ impl Replica {
                 let (floor, purged) = (self.floor, self.purged);
                 (Reply::Floors { floor, purged }, S::Ticket::default())
             }
-            Ask::Digest { .. } if !self.takes() => {
+            Ask::Digest { .. } | Ask::Leaves { .. } if !self.takes() => {
                 return Ok(Served::Refused(Refusal::NotCounting));
             }
             Ask::Prove { round, dead } if self.may_take_part_in_purge() => {
@@ -96,6 +96,7 @@ impl Replica {
                 return Ok(Served::Refused(Refusal::NotCounting));
             }
             Ask::Digest { range } => self.digest(header.slot, *range, shelf)?,
+            Ask::Leaves { count } => self.leaves(header.slot, *count, shelf)?,
         };
         let ticket = match reply {
             Reply::Accepted if planted(Bug::AnswerBeforeDurable) => S::Ticket::default(),
@@ -167,15 +168,15 @@ impl Replica {
         shelf: &mut S,
     ) -> Result<(Reply, S::Ticket), S::Error> {
         let mut ticket = S::Ticket::default();
-        let mut taken: Vec<(&[u8], Record<'_>)> = Vec::with_capacity(items.len());
+        let mut taken: Vec<Put<'_>> = Vec::with_capacity(items.len());
         let mut newest: Option<Version> = None;
         let mut below = false;
         for item in items {
-            let record = item.record.borrow();
             let (held, durable) = shelf.look(slot, &item.key, |held| held.map(Record::rank))?;
             ticket = ticket.max(durable);
-            match self.admit(&record, held, origin, now) {
-                Verdict::Take => taken.push((&item.key, record)),
+            let put = Put::over(held, &item.key, item.record.borrow());
+            match self.admit(&put, origin, now) {
+                Verdict::Take => taken.push(put),
                 Verdict::Same => {}
                 Verdict::Newer(version) => newest = newest.max(Some(version)),
                 Verdict::BelowFloor => below = true,

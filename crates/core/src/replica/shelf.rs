@@ -1,7 +1,29 @@
 //! Where a replica keeps its records, as far as the rules need to know.
 
-use crate::record::Record;
+use crate::record::{Rank, Record};
+use crate::repair::Tree;
 use crate::slot::Slot;
+
+/// A record to be stored, and what it is stored over.
+#[derive(Clone, Copy, Debug)]
+pub struct Put<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// The record.
+    pub record: Record<'a>,
+    /// Its rank.
+    pub rank: Rank,
+    /// The rank of what is there, if anything is.
+    pub before: Option<Rank>,
+}
+
+impl<'a> Put<'a> {
+    /// A record to be stored over what is there.
+    #[must_use]
+    pub fn over(before: Option<Rank>, key: &'a [u8], record: Record<'a>) -> Self {
+        Self { key, record, rank: record.rank(), before }
+    }
+}
 
 /// The records of one partition.
 ///
@@ -9,7 +31,9 @@ use crate::slot::Slot;
 /// from its return on every look sees them; a [`Ticket`](Self::Ticket) says how far the store must
 /// be durable for a record to survive a crash, and what a later ticket covers an earlier one
 /// does not exceed. Between a look and the put that follows from it nobody else puts: the caller
-/// holds the partition.
+/// holds the partition. The [digests](Tree) that are kept of it are told of every put and removal
+/// in one with it, so that nobody is at them between the one and the other; and they know nothing
+/// any more where something was changed otherwise.
 pub trait Shelf {
     /// How far the store must be durable; the smallest one needs nothing.
     type Ticket: Copy + Ord + Default;
@@ -44,16 +68,15 @@ pub trait Shelf {
     ///
     /// # Errors
     /// The store's own; nothing was stored.
-    fn put(
-        &mut self,
-        slot: Slot,
-        records: &[(&[u8], Record<'_>)],
-    ) -> Result<Self::Ticket, Self::Error>;
+    fn put(&mut self, slot: Slot, records: &[Put<'_>]) -> Result<Self::Ticket, Self::Error>;
 
-    /// Removes what is stored under these keys, as if it had never been, and says when that is
-    /// durable.
+    /// Removes what is stored under these keys, with these ranks, as if it had never been, and says
+    /// when that is durable.
     ///
     /// # Errors
     /// The store's own; nothing was removed.
-    fn remove(&mut self, slot: Slot, keys: &[&[u8]]) -> Result<Self::Ticket, Self::Error>;
+    fn remove(&mut self, slot: Slot, keys: &[(&[u8], Rank)]) -> Result<Self::Ticket, Self::Error>;
+
+    /// Calls `f` with the digests that are kept.
+    fn tree<R>(&self, f: impl FnOnce(&mut Tree) -> R) -> R;
 }

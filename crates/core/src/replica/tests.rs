@@ -5,10 +5,12 @@ use super::*;
 use crate::ids::Epoch;
 use crate::quorum::{Ask, Base, Envelope, Header, Item, Origin, Refusal, Reply};
 use crate::record::{OwnedBody, OwnedRecord, PLAIN, Rank, Record};
-use crate::slot::Slot;
+use crate::repair::{HashRange, Leaf, Tree};
+use crate::slot::{SLOT_COUNT, Slot};
 use crate::version::Version;
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -17,10 +19,19 @@ const NOW: Now = Now { clock: Stamp::start_of(1_000), physical_ms: 900 };
 const LIMITS: Limits = Limits { max_skew_ms: 500, event_horizon_ms: 10_000, secret: TreeSecret(7) };
 
 /// A store of which each put is durable at the ticket that it returns.
-#[derive(Default)]
 struct Store {
     kept: BTreeMap<Vec<u8>, (OwnedRecord, u64)>,
     position: u64,
+    tree: RefCell<Tree>,
+    /// How many pages of it were looked at.
+    pages: Cell<u32>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let tree = RefCell::new(Tree::new(LIMITS.secret, 0..SLOT_COUNT));
+        Self { kept: BTreeMap::new(), position: 0, tree, pages: Cell::new(0) }
+    }
 }
 
 impl Store {
@@ -60,6 +71,7 @@ impl Shelf for Store {
         limit: usize,
         mut f: impl FnMut(&[u8], &Record<'_>) -> bool,
     ) -> Result<u64, Infallible> {
+        self.pages.set(self.pages.get() + 1);
         let mut ticket = 0;
         let rest = self.kept.iter().filter(|(key, _)| after.is_none_or(|after| &key[..] > after));
         for (key, (record, at)) in rest.take(limit) {
@@ -71,20 +83,26 @@ impl Shelf for Store {
         Ok(ticket)
     }
 
-    fn put(&mut self, _: Slot, records: &[(&[u8], Record<'_>)]) -> Result<u64, Infallible> {
+    fn put(&mut self, slot: Slot, records: &[Put<'_>]) -> Result<u64, Infallible> {
         self.position += 1;
-        for (key, record) in records {
+        for Put { key, record, rank, before } in records {
             self.kept.insert(key.to_vec(), (OwnedRecord::from(*record), self.position));
+            self.tree.get_mut().changed(slot, key, before.as_ref(), Some(rank));
         }
         Ok(self.position)
     }
 
-    fn remove(&mut self, _: Slot, keys: &[&[u8]]) -> Result<u64, Infallible> {
+    fn remove(&mut self, slot: Slot, keys: &[(&[u8], Rank)]) -> Result<u64, Infallible> {
         self.position += 1;
-        for key in keys {
+        for (key, before) in keys {
             self.kept.remove(*key);
+            self.tree.get_mut().changed(slot, key, Some(before), None);
         }
         Ok(self.position)
+    }
+
+    fn tree<R>(&self, f: impl FnOnce(&mut Tree) -> R) -> R {
+        f(&mut self.tree.borrow_mut())
     }
 }
 
@@ -138,9 +156,11 @@ const FIRST: Origin = Origin::Fresh { base: None, last: false };
 const LAST: Origin = Origin::Fresh { base: None, last: true };
 const HINT: Origin = Origin::Kept { floor: Floor::ZERO };
 
+/// The slot of everything.
+const SLOT: Slot = Slot::new(3).unwrap();
+
 fn at(index: u64, ask: Ask) -> Envelope {
-    let slot = Slot::new(3).unwrap();
-    let header = Header { keyspace: KEYSPACE, slot, epoch: epoch(index), clock: NOW.clock };
+    let header = Header { keyspace: KEYSPACE, slot: SLOT, epoch: epoch(index), clock: NOW.clock };
     Envelope { header, round: 1, ask }
 }
 
@@ -218,10 +238,10 @@ fn what_is_taken_as_a_table() {
             Newer => Some(rank(&newer)),
         };
         let mut replica = replica();
-        let verdict = replica.admit(&record.borrow(), stored, origin, NOW);
+        let verdict = replica.admit(&Put::over(stored, b"k", record.borrow()), origin, NOW);
         assert_eq!(verdict, without, "{held:?} {origin:?}");
         replica.raise_floor(floor(400));
-        let verdict = replica.admit(&record.borrow(), stored, origin, NOW);
+        let verdict = replica.admit(&Put::over(stored, b"k", record.borrow()), origin, NOW);
         assert_eq!(verdict, below, "{held:?} {origin:?} below a floor");
     }
 }
@@ -231,9 +251,12 @@ fn a_floor_looks_at_when_a_record_was_written() {
     let mut replica = replica();
     replica.raise_floor(floor(400));
     let event = OwnedRecord { version: version(300, 0), ..live(401, "event") };
-    assert_eq!(replica.admit(&event.borrow(), None, LAST, NOW), Verdict::Take);
+    assert_eq!(replica.admit(&Put::over(None, b"k", event.borrow()), LAST, NOW), Verdict::Take);
     let future = OwnedRecord { version: version(900, 0), ..live(400, "event") };
-    assert_eq!(replica.admit(&future.borrow(), None, LAST, NOW), Verdict::BelowFloor);
+    assert_eq!(
+        replica.admit(&Put::over(None, b"k", future.borrow()), LAST, NOW),
+        Verdict::BelowFloor
+    );
 }
 
 #[test]
@@ -243,14 +266,18 @@ fn equal_versions_are_decided_by_rank() {
     for origin in [FIRST, HINT] {
         let replica = replica();
         let verdict = |record: &OwnedRecord, held: &OwnedRecord| {
-            replica.admit(&record.borrow(), Some(rank(held)), origin, NOW)
+            replica.admit(&Put::over(Some(rank(held)), b"k", record.borrow()), origin, NOW)
         };
         assert_eq!(verdict(&more, &less), Verdict::Take);
         assert_eq!(verdict(&less, &more), Verdict::Newer(version(300, 0)));
     }
     let (replica, base) = (replica(), Base::Record(rank(&less)));
     let next = live(301, "c");
-    let verdict = replica.admit(&next.borrow(), Some(rank(&more)), Origin::Update { base }, NOW);
+    let verdict = replica.admit(
+        &Put::over(Some(rank(&more)), b"k", next.borrow()),
+        Origin::Update { base },
+        NOW,
+    );
     assert_eq!(verdict, Verdict::Conflict);
 }
 
@@ -273,10 +300,10 @@ fn skew_is_checked_on_fresh_writes_alone() {
     ];
     for (counter, held, origin, expected) in table {
         let held = held.map(|version| Rank { version, ..rank(&live(1, "held")) });
-        let verdict = replica().admit(&ahead(counter).borrow(), held, origin, NOW);
+        let verdict = replica().admit(&Put::over(held, b"k", ahead(counter).borrow()), origin, NOW);
         assert_eq!(verdict, expected, "{counter} over {held:?} from {origin:?}");
     }
-    let edge = |wall| replica().admit(&live(wall, "x").borrow(), None, FIRST, NOW);
+    let edge = |wall| replica().admit(&Put::over(None, b"k", live(wall, "x").borrow()), FIRST, NOW);
     assert_eq!((edge(1_500), edge(1_501)), (Verdict::Take, skewed));
 }
 
@@ -284,7 +311,8 @@ fn skew_is_checked_on_fresh_writes_alone() {
 fn an_event_too_long_before_its_writing_is_refused_from_anywhere() {
     let event = |wall| OwnedRecord { version: version(wall, 0), ..live(10_800, "event") };
     for origin in [LAST, HINT] {
-        let verdict = |wall| replica().admit(&event(wall).borrow(), None, origin, NOW);
+        let verdict =
+            |wall| replica().admit(&Put::over(None, b"k", event(wall).borrow()), origin, NOW);
         assert_eq!(verdict(799), Verdict::Refuse(Refusal::Skewed));
         assert_eq!(verdict(800), Verdict::Take);
     }
@@ -548,4 +576,38 @@ fn while_owners_change_nothing_is_proven_or_purged_and_floors_still_rise() {
     assert_eq!(answer(Ask::Purge { round, proven: none }), refused);
     let raised = Reply::Floors { floor: round, purged: Floor::ZERO };
     assert_eq!(answer(Ask::RaiseFloor { to: round }), raised);
+}
+
+#[test]
+fn digests_of_slots_are_counted_once_and_kept_up_to_date_from_then_on() {
+    let (mut replica, mut store) = (replica(), Store::default());
+    let counted = |store: &Store| {
+        let mut leaf = Leaf::default();
+        for (key, (record, _)) in &store.kept {
+            leaf.add(LIMITS.secret, key, &rank(record));
+        }
+        Reply::Leaves(vec![leaf])
+    };
+    let mut said = |store: &mut Store, what| ask(&mut replica, store, what).0;
+    let leaf = || Ask::Leaves { count: 1 };
+    said(&mut store, take(&[("a", &live(900, "v"))], FIRST));
+    assert_eq!(said(&mut store, leaf()), counted(&store));
+    let pages = store.pages.get();
+    let dead = OwnedRecord { body: OwnedBody::Tombstone, ..live(904, "") };
+    let puts = [("b", live(901, "v")), ("a", live(902, "v")), ("c", live(903, "")), ("b", dead)];
+    for (key, record) in &puts {
+        assert_eq!(said(&mut store, take(&[(key, record)], FIRST)), Reply::Accepted);
+        assert_eq!(said(&mut store, leaf()), counted(&store));
+    }
+    let proven = Arc::from([(Bytes::from_static(b"b"), rank(&puts[3].1))]);
+    said(&mut store, Ask::RaiseFloor { to: floor(905) });
+    said(&mut store, Ask::Purge { round: floor(905), proven });
+    assert_eq!((store.get("b"), store.kept.len()), (None, 2));
+    assert_eq!(said(&mut store, leaf()), counted(&store));
+    assert_eq!(store.pages.get(), pages, "nothing was walked through again");
+    // One that is wrong is put right by whoever looks into what differs.
+    store.tree.get_mut().changed(SLOT, b"x", None, Some(&rank(&puts[0].1)));
+    assert_ne!(said(&mut store, leaf()), counted(&store));
+    said(&mut store, Ask::Digest { range: HashRange::ALL });
+    assert_eq!(said(&mut store, leaf()), counted(&store));
 }

@@ -32,6 +32,8 @@ pub(crate) struct RepairCounts {
     pub(crate) sync_passes: AtomicU64,
     /// Slots compared with one other owner each.
     pub(crate) sync_slots: AtomicU64,
+    /// Slots that were looked into, for what is kept of them is not the same everywhere.
+    pub(crate) sync_differing: AtomicU64,
     /// Records that were taken from other owners.
     pub(crate) sync_pulled: AtomicU64,
     /// Records that other owners took from here.

@@ -1,8 +1,9 @@
 //! Taking in what the present owners of a partition hold: how a member of `next` proves itself.
 //!
 //! Holds: floors are asked for once, by the first slot; the others follow several at a time, and
-//! over all partitions a bounded number of them. A proven slot stays proven while the intent
-//! stands. What is copied goes through the own copy like any other record.
+//! over all partitions a bounded number of them. Whoever hears nothing gives its place to others
+//! until it does. A proven slot stays proven while the intent stands. What is copied goes through
+//! the own copy like any other record.
 //!
 //! Does not know: whom the proof is reported to.
 
@@ -10,12 +11,14 @@ use super::counts::{more, one_more};
 use super::talk::{SILENCE, Said, Talk};
 use crate::coordinator::Coordinator;
 use crate::replicas::PartitionCopy;
+use parking_lot::Mutex;
 use shoal_core::ids::Incarnation;
 use shoal_core::movement::{Intake, IntakeEffect};
 use shoal_core::quorum::{Member, Owners, Reply};
 use shoal_core::replica::Floor;
 use shoal_core::slot::Slot;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -25,6 +28,8 @@ use tokio::time::{Instant, sleep};
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often is looked whether the intent still stands.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// After how long without a word from any source other copies may come in instead.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
 /// How many slots of one partition are taken in at a time.
 const WINDOW: usize = 8;
 
@@ -48,15 +53,19 @@ struct Incoming {
     keyspace: Incarnation,
     me: Member,
     intent: Arc<Owners>,
+    /// When a source was last heard.
+    heard_at: Arc<Mutex<Instant>>,
 }
 
 /// Takes in every one of `slots`. Waits for sources that do not answer as long as the intent
-/// stands. May be dropped at any time: what was taken stays.
-pub(crate) async fn take_in(
+/// stands, and drops `permit` where they are silent. May be dropped at any time: what was taken
+/// stays.
+pub(crate) async fn take_in<P>(
     coordinator: &Arc<Coordinator>,
     copy: &Arc<PartitionCopy>,
     keyspace: Incarnation,
     slots: Range<u16>,
+    permit: P,
 ) -> TakenIn {
     let incoming = Incoming {
         coordinator: Arc::clone(coordinator),
@@ -64,14 +73,30 @@ pub(crate) async fn take_in(
         keyspace,
         me: copy.member(),
         intent: copy.owners(),
+        heard_at: Arc::new(Mutex::new(Instant::now())),
     };
+    let heard_at = Arc::clone(&incoming.heard_at);
+    let mut taken = pin!(take_all(incoming, slots));
+    let mut permit = Some(permit);
+    loop {
+        tokio::select! {
+            taken = &mut taken => return taken,
+            () = sleep(LOOK_EVERY), if permit.is_some() => {
+                permit = permit.filter(|_| heard_at.lock().elapsed() < STUCK_AFTER);
+            }
+        }
+    }
+}
+
+async fn take_all(incoming: Incoming, slots: Range<u16>) -> TakenIn {
+    let Incoming { coordinator, keyspace, .. } = &incoming;
     let all = slots.len();
     let mut slots = slots.filter_map(Slot::new);
     let Some(first) = slots.next() else { return TakenIn::Proven };
-    let Some((partition, _)) = coordinator.routes().find(keyspace, first) else {
+    let Some((partition, _)) = coordinator.routes().find(*keyspace, first) else {
         return TakenIn::Void;
     };
-    let progress = coordinator.repairs().begin((keyspace, partition), all);
+    let progress = coordinator.repairs().begin((*keyspace, partition), all);
     match incoming.clone().take(first, true).await {
         TakenIn::Proven => progress.proven(),
         other => return other,
@@ -107,8 +132,8 @@ impl Incoming {
     }
 
     async fn take(self, slot: Slot, asks_for_floors: bool) -> TakenIn {
-        // Nobody closes it.
-        let _permit = self.coordinator.intakes().acquire().await;
+        // Held while there is something to take. Nobody closes it.
+        let mut permit = self.coordinator.intakes().acquire().await.ok();
         if let Some(over) = self.is_over() {
             return over;
         }
@@ -136,6 +161,7 @@ impl Incoming {
             }
             if talk.under_way() == 0 {
                 // Everything is answered, and it was not enough.
+                drop(permit.take());
                 sleep(AGAIN_AFTER).await;
                 heard_at = Instant::now();
                 intake.tend(&mut out);
@@ -143,6 +169,10 @@ impl Incoming {
                 match talk.hear(LOOK_EVERY).await {
                     Said::Answer(answer) => {
                         heard_at = Instant::now();
+                        *self.heard_at.lock() = heard_at;
+                        if permit.is_none() {
+                            permit = self.coordinator.intakes().acquire().await.ok();
+                        }
                         if let Reply::Page { items, .. } = &answer.reply {
                             more(&counts.intake_records, items.len());
                         }
@@ -150,7 +180,8 @@ impl Incoming {
                     }
                     Said::Failed => one_more(&counts.intake_failures),
                     Said::Nothing if heard_at.elapsed() > SILENCE => talk.give_up(),
-                    Said::Nothing => {}
+                    // Another may have more to do.
+                    Said::Nothing => drop(permit.take()),
                 }
             }
             if let Some(over) = self.is_over() {

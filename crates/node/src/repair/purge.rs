@@ -10,6 +10,7 @@ use super::counts::{more, one_more};
 use super::talk::{SILENCE, Said, Talk};
 use super::{Ground, Maps, Options, grounds, rest, rest_from_work};
 use crate::coordinator::Coordinator;
+use crate::replicas::PartitionCopy;
 use shoal_core::clock::Stamp;
 use shoal_core::quorum::{Ask, Member, Owners, Reply};
 use shoal_core::repair::{Purge, PurgeEffect};
@@ -49,8 +50,8 @@ async fn pass(
         let Some(copy) = coordinator.copies().find(ground.keyspace, ground.partition) else {
             continue;
         };
-        let (me, owners) = (copy.member(), copy.owners());
-        if owners.epoch != ground.epoch || owners.replicas.first() != Some(&me) {
+        let owners = copy.owners();
+        if owners.epoch != ground.epoch || owners.replicas.first() != Some(&copy.member()) {
             continue;
         }
         let all_up = owners.replicas.iter().all(|member| coordinator.believes_up(member.node));
@@ -60,7 +61,7 @@ async fn pass(
         }
         let began = Instant::now();
         tokio::select! {
-            () = round(coordinator, &ground, me, &owners, delay) => {}
+            () = round(coordinator, &ground, &copy, &owners, delay) => {}
             _said_or_nobody_left = stop.wait_for(|stopped| *stopped) => return true,
         }
         if rest_from_work(stop, began).await {
@@ -74,15 +75,17 @@ async fn pass(
 async fn round(
     coordinator: &Arc<Coordinator>,
     ground: &Ground,
-    me: Member,
+    copy: &PartitionCopy,
     owners: &Owners,
     delay: Duration,
 ) {
     let counts = coordinator.repairs();
     let mut talk = Talk::new(coordinator, ground.keyspace, ground.epoch);
     let slots = ground.slots.clone().filter_map(Slot::new);
-    let Some(first) = slots.clone().next() else { return };
-    let Some(floor) = floor(coordinator, &mut talk, me, first, delay).await else { return };
+    // What is kept of most slots says that nothing in them ever dies: they need no look.
+    let slots: Vec<Slot> = slots.filter(|slot| copy.may_hold_dead(*slot)).collect();
+    let (Some(me), Some(first)) = (owners.replicas.first(), slots.first().copied()) else { return };
+    let Some(floor) = floor(coordinator, &mut talk, *me, first, delay).await else { return };
     one_more(&counts.purge_rounds);
     let mut out = Vec::new();
     let replicas = owners.replicas.clone();

@@ -1,16 +1,17 @@
 //! Owners compare what they hold, now and then, and even out what differs.
 //!
-//! The first owner of a partition that is up does it: slot by slot with each of the others. What a
-//! later one of them had is handed to the earlier ones by comparing the slot once more.
+//! The first owner of a partition that is up does it. It asks all of them for the digests of its
+//! slots, which copies keep; where they are the same there is nothing to do. The other slots are
+//! compared with each of the others, one by one. What a later one of them had is handed to the
+//! earlier ones by comparing the slot once more.
 //!
 //! Holds: one partition at a time, a few of its slots at a time, few records on their way for each,
 //! and a rest after each partition that grows with the work. What is younger than twice a request's
 //! deadline is left alone: it is still on its way by itself.
 //!
-//! Does not know: how copies make digests. They look through the slot; a partition's lock is held
-//! for one slot, never for more.
+//! Does not know: how copies make digests.
 
-use super::counts::one_more;
+use super::counts::{more, one_more};
 use super::talk::{SILENCE, Said, Talk};
 use super::{Ground, Maps, Options, grounds, rest, rest_from_work};
 use crate::coordinator::{Coordinator, DEADLINE};
@@ -21,6 +22,8 @@ use shoal_core::repair::{Sync, SyncEffect};
 use shoal_core::slot::Slot;
 use shoal_core::version::Millis;
 use std::collections::VecDeque;
+use std::iter;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -31,6 +34,8 @@ use tokio::time::Instant;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many slots are compared at a time.
 const WINDOW: usize = 4;
+/// For how many slots digests are asked for together.
+const RUN: u16 = 256;
 /// How many questions of one comparison are under way: each may carry a value.
 const QUESTIONS: usize = 16;
 
@@ -126,20 +131,66 @@ fn peers(coordinator: &Coordinator, ground: &Ground) -> Option<Vec<NodeId>> {
 
 async fn partition(coordinator: &Arc<Coordinator>, ground: &Ground, peers: &[NodeId]) {
     let mut under_way = JoinSet::new();
-    for slot in ground.slots.clone().filter_map(Slot::new) {
-        if under_way.len() >= WINDOW {
-            let _counted_by_itself = under_way.join_next().await;
-        }
-        let comparison = Comparison {
-            coordinator: Arc::clone(coordinator),
-            keyspace: ground.keyspace,
-            epoch: ground.epoch,
-            evicts: ground.evicts,
-            slot,
+    let mut next = ground.slots.start;
+    while next < ground.slots.end {
+        let run = next..ground.slots.end.min(next.saturating_add(RUN));
+        let Some((compared, differ)) = survey(coordinator, ground, peers, run).await else {
+            return one_more(&coordinator.repairs().sync_failures);
         };
-        under_way.spawn(comparison.with_all(peers.to_vec()));
+        more(&coordinator.repairs().sync_slots, compared.len() * peers.len());
+        next = compared.end;
+        for slot in differ {
+            if under_way.len() >= WINDOW {
+                let _counted_by_itself = under_way.join_next().await;
+            }
+            one_more(&coordinator.repairs().sync_differing);
+            let comparison = Comparison {
+                coordinator: Arc::clone(coordinator),
+                keyspace: ground.keyspace,
+                epoch: ground.epoch,
+                evicts: ground.evicts,
+                slot,
+            };
+            under_way.spawn(comparison.with_all(peers.to_vec()));
+        }
     }
     while under_way.join_next().await.is_some() {}
+}
+
+/// Asks all owners for the digests of these slots. Which of them were compared, the first ones at
+/// least, and which of those are not the same everywhere; `None` where the own ones were not told.
+async fn survey(
+    coordinator: &Arc<Coordinator>,
+    ground: &Ground,
+    peers: &[NodeId],
+    run: Range<u16>,
+) -> Option<(Range<u16>, Vec<Slot>)> {
+    let me = coordinator.own_id();
+    let mut talk = Talk::new(coordinator, ground.keyspace, ground.epoch);
+    let (first, count) = (Slot::new(run.start)?, run.end - run.start);
+    for to in iter::once(me).chain(peers.iter().copied()) {
+        talk.ask(to, first, 0, Ask::Leaves { count });
+    }
+    let (mut mine, mut theirs) = (None, Vec::new());
+    while talk.under_way() > 0 {
+        match talk.hear(SILENCE).await {
+            Said::Answer(answer) => match (&answer.reply, answer.node() == me) {
+                (Reply::Leaves(leaves), true) => mine = Some(leaves.clone()),
+                (Reply::Leaves(leaves), false) => theirs.push(leaves.clone()),
+                _ => one_more(&coordinator.repairs().sync_failures),
+            },
+            Said::Failed => one_more(&coordinator.repairs().sync_failures),
+            Said::Nothing => talk.give_up(),
+        }
+    }
+    // Whoever did not answer is compared with another time.
+    let mine = mine.filter(|mine| !mine.is_empty() && !theirs.is_empty())?;
+    let told = theirs.iter().map(Vec::len).chain([mine.len(), usize::from(count)]).min()?;
+    let differs = |at: &usize| theirs.iter().any(|theirs| theirs[*at] != mine[*at]);
+    let slot_at = |at: usize| Slot::new(run.start + u16::try_from(at).ok()?);
+    let differ = (0..told).filter(differs).filter_map(slot_at).collect();
+    let end = run.start + u16::try_from(told.max(1)).ok()?;
+    Some((run.start..end, differ))
 }
 
 /// One slot that is compared.
@@ -179,7 +230,6 @@ impl Comparison {
         let mut to_ask = VecDeque::new();
         let (mut pulled, mut pushed) = (Vec::new(), Vec::new());
         let mut taken = 0;
-        one_more(&counts.sync_slots);
         loop {
             for effect in out.drain(..) {
                 match effect {

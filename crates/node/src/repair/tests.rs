@@ -173,7 +173,7 @@ async fn one_owner_becomes_three_under_load_and_may_then_be_lost() {
     let proofs = cluster.peers.iter().map(|peer| {
         let coordinator = Arc::clone(&peer.coordinator);
         let copy = coordinator.copies().find(KEYSPACE, PartitionId(0)).expect("it has one");
-        tokio::spawn(async move { take_in(&coordinator, &copy, KEYSPACE, slots()).await })
+        tokio::spawn(async move { take_in(&coordinator, &copy, KEYSPACE, slots(), ()).await })
     });
     let proofs: Vec<_> = proofs.collect();
     let outcome = cluster.at(3).set(Level::Quorum, KEYS[2], "new").await;
@@ -205,7 +205,8 @@ async fn a_proof_is_void_once_the_owners_change() {
     cluster.cut_off(1);
     let coordinator = Arc::clone(&cluster.at(2).coordinator);
     let copy = coordinator.copies().find(KEYSPACE, PartitionId(0)).expect("it has one");
-    let proof = tokio::spawn(async move { take_in(&coordinator, &copy, KEYSPACE, slots()).await });
+    let proof =
+        tokio::spawn(async move { take_in(&coordinator, &copy, KEYSPACE, slots(), ()).await });
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(!proof.is_finished(), "nothing can be proven without a source");
     adopt(cluster.at(2), &owners(3, &[member(1, 1)], &[]));

@@ -11,7 +11,9 @@
 //!
 //! Does not know: how questions and answers travel, where maps come from.
 
+mod adopting;
 mod leaving;
+mod waiting;
 
 use super::life::{Life, Lives};
 use super::settle::SettleQueue;
@@ -21,6 +23,7 @@ use shoal_core::clock::Stamp;
 use shoal_core::codec::record::Form;
 use shoal_core::ids::{Incarnation, ReplicaIncarnation};
 use shoal_core::quorum::{Answer, Ask, Envelope, Member, Owners, Refusal, Reply};
+use shoal_core::repair::Tree;
 use shoal_core::replica::{Floor, Held, Limits, Now, Replica, Served, Shelf as _};
 use shoal_core::slot::Slot;
 use shoal_core::{Epoch, NodeId, PartitionId};
@@ -28,11 +31,6 @@ use shoal_storage::{Commit, Engine, Patience};
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::time::Instant;
-
-/// How many records are removed at a time when a copy is emptied.
-const EMPTIED_AT_ONCE: usize = 256;
-/// The most questions that wait for one copy's map; more are refused.
-const MOST_WAITING: usize = 1_024;
 
 /// Takes the answer to one question, or hears that there is none: what was done is not known then.
 pub(crate) type Tell = Box<dyn FnOnce(Option<Answer>) + Send>;
@@ -66,6 +64,8 @@ pub(crate) struct Place {
 /// A partition's copy.
 pub(crate) struct PartitionCopy {
     place: Place,
+    /// The digests that are kept of what it holds. Taken after `state`.
+    tree: Mutex<Tree>,
     /// Held by whoever changes the copy's life or its owners, also while a disk is waited for. Taken
     /// before `state`.
     change: Mutex<()>,
@@ -78,10 +78,25 @@ struct State {
     kept: Commit,
     /// Questions that wait for a map or for the floors of the others, and since when.
     waiting: Vec<(Instant, Waiting)>,
+    /// Whether the copy's life of the keyspace is over: no map to come says anything of it.
+    is_void: bool,
 }
 
 /// A question, and who waits for its answer.
 pub(crate) type Waiting = (Envelope, Tell);
+
+/// What came of a question so far.
+enum Outcome<'c> {
+    /// It was carried out, by whom and under which epoch; what was done, or seen, is to be settled.
+    Served(Result<Served<()>, ShelfError>, (Member, Epoch), Commit),
+    /// It is to wait, for this.
+    Waits(Asked, MutexGuard<'c, State>),
+}
+
+/// Who answers, and under which epoch.
+fn as_whom(replica: &Replica) -> (Member, Epoch) {
+    (replica.member(), replica.owners().epoch)
+}
 
 impl State {
     /// Whether a record has come before this copy is fit to take any, as it will soon be: it comes
@@ -136,8 +151,9 @@ impl PartitionCopy {
             replica.raise_floor(kept.floor);
             replica.raise_purged(kept.purged);
         }
-        let state = State { replica, kept: Commit::DONE, waiting: Vec::new() };
-        Ok(Self { place, change: Mutex::default(), state: Mutex::new(state) })
+        let state = State { replica, kept: Commit::DONE, waiting: Vec::new(), is_void: false };
+        let tree = Mutex::new(Tree::new(limits.secret, place.slots.clone()));
+        Ok(Self { place, tree, change: Mutex::default(), state: Mutex::new(state) })
     }
 
     /// Begins the life that the present owners name for this copy, without emptying it, unless it
@@ -194,6 +210,11 @@ impl PartitionCopy {
         self.state.lock().replica.takes()
     }
 
+    /// Whether there is anything in `slot` that is dead, or will be some day, as far as is known.
+    pub(crate) fn may_hold_dead(&self, slot: Slot) -> bool {
+        self.tree.lock().mortal(slot).is_none_or(|mortal| mortal > 0)
+    }
+
     /// Carries a question out; `now` has heard the sender's clock, and `clock` is read again when
     /// the answer leaves.
     pub(crate) fn ask(
@@ -204,78 +225,18 @@ impl PartitionCopy {
         clock: impl Fn() -> Stamp + Send + 'static,
         tell: Tell,
     ) -> Asked {
-        if envelope.ask.only_looks() {
-            return self.look(envelope, now, patience, clock, tell);
-        }
-        if patience == Patience::Block {
-            self.warm(&envelope);
-        }
-        let mut state = self.state.lock();
-        if state.must_wait(&envelope) {
-            return self.keep_waiting(state, Asked::Waits, envelope, clock(), tell);
-        }
-        let mut shelf = self.shelf(patience);
-        let served = if envelope.ask.may_raise_floors() {
-            // A floor that cannot be kept must not have risen.
-            let mut serving = state.replica.clone();
-            serving.serve(&envelope, now, &mut shelf).and_then(|served| {
-                self.keep(&mut state, serving)?;
-                Ok(served)
-            })
+        let outcome = if envelope.ask.only_looks() {
+            self.look(&envelope, now, patience)
         } else {
-            state.replica.serve(&envelope, now, &mut shelf)
+            self.act(&envelope, now, patience)
         };
-        let commit = shelf.commit().join(state.kept);
-        match served {
-            Ok(Served::Behind) => self.keep_waiting(state, Asked::Behind, envelope, clock(), tell),
-            served => {
-                let member = state.replica.member();
-                let epoch = state.replica.owners().epoch;
-                drop(state);
-                self.say(served, (member, epoch), commit, envelope, clock, tell)
+        let (served, as_whom, commit) = match outcome {
+            Outcome::Served(served, as_whom, commit) => (served, as_whom, commit),
+            Outcome::Waits(until, state) => {
+                return self.keep_waiting(state, until, envelope, clock(), tell);
             }
-        }
-    }
-
-    /// Carries out a question that only looks, without holding the copy: what is read may be a
-    /// moment newer than the floor that it is told with, never older.
-    fn look(
-        self: &Arc<Self>,
-        envelope: Envelope,
-        now: Now,
-        patience: Patience,
-        clock: impl Fn() -> Stamp + Send + 'static,
-        tell: Tell,
-    ) -> Asked {
-        loop {
-            let state = self.state.lock();
-            let (mut replica, kept) = (state.replica.clone(), state.kept);
-            drop(state);
-            let mut shelf = self.shelf(patience).for_looking();
-            let served = replica.serve(&envelope, now, &mut shelf);
-            if !matches!(served, Ok(Served::Behind)) {
-                let commit = shelf.commit().join(kept);
-                let as_whom = (replica.member(), replica.owners().epoch);
-                return self.say(served, as_whom, commit, envelope, clock, tell);
-            }
-            let state = self.state.lock();
-            if state.replica.owners().epoch == replica.owners().epoch {
-                return self.keep_waiting(state, Asked::Behind, envelope, clock(), tell);
-            }
-        }
-    }
-
-    /// Says what came of a question, once `commit` is settled where anything was done.
-    fn say(
-        self: &Arc<Self>,
-        served: Result<Served<()>, ShelfError>,
-        (from, epoch): (Member, Epoch),
-        commit: Commit,
-        envelope: Envelope,
-        clock: impl Fn() -> Stamp + Send + 'static,
-        tell: Tell,
-    ) -> Asked {
-        let round = envelope.round;
+        };
+        let ((from, epoch), round) = (as_whom, envelope.round);
         let refusal = match served {
             Ok(Served::Held(held)) => {
                 self.hold(held, commit, round, clock, tell);
@@ -290,64 +251,57 @@ impl PartitionCopy {
         Asked::Taken
     }
 
-    /// Lets a question wait, where there is room.
-    fn keep_waiting(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        until: Asked,
-        envelope: Envelope,
-        clock: Stamp,
-        tell: Tell,
-    ) -> Asked {
-        let room =
-            state.waiting.len() < MOST_WAITING && self.place.settled.hold(envelope.ask.bytes());
-        if room {
-            state.waiting.push((Instant::now(), (envelope, tell)));
-            return until;
+    /// Carries out a question that may change something, holding the copy.
+    fn act(&self, envelope: &Envelope, now: Now, patience: Patience) -> Outcome<'_> {
+        if patience == Patience::Block {
+            self.warm(envelope);
         }
-        let answer = state.refused(&envelope, clock, Refusal::Unable);
-        drop(state);
-        tell(Some(answer));
-        Asked::Taken
-    }
-
-    /// Hands back what waits.
-    fn waited(&self, state: &mut State) -> Vec<Waiting> {
-        let waiting = std::mem::take(&mut state.waiting);
-        waiting
-            .into_iter()
-            .map(|(_, waiting)| {
-                self.place.settled.let_go(waiting.0.ask.bytes());
-                waiting
-            })
-            .collect()
-    }
-
-    /// Refuses the questions that have waited since before `began`: nobody waits for an answer to
-    /// them any more.
-    pub(crate) fn give_up(&self, began: Instant, clock: Stamp) {
         let mut state = self.state.lock();
-        let since = std::mem::take(&mut state.waiting);
-        let (old, rest) = since.into_iter().partition(|(at, _)| *at <= began);
-        state.waiting = rest;
-        let old: Vec<(Instant, Waiting)> = old;
-        let refused: Vec<(Answer, Tell)> = old
-            .into_iter()
-            .map(|(_, (envelope, tell))| {
-                self.place.settled.let_go(envelope.ask.bytes());
-                (state.refused(&envelope, clock, Refusal::Unable), tell)
+        if state.must_wait(envelope) {
+            return Outcome::Waits(Asked::Waits, state);
+        }
+        let mut shelf = self.shelf(patience);
+        let served = if envelope.ask.may_raise_floors() {
+            // A floor that cannot be kept must not have risen.
+            let mut serving = state.replica.clone();
+            serving.serve(envelope, now, &mut shelf).and_then(|served| {
+                self.keep(&mut state, serving)?;
+                Ok(served)
             })
-            .collect();
-        drop(state);
-        for (answer, tell) in refused {
-            tell(Some(answer));
+        } else {
+            state.replica.serve(envelope, now, &mut shelf)
+        };
+        if matches!(served, Ok(Served::Behind)) {
+            return Outcome::Waits(Asked::Behind, state);
+        }
+        let commit = shelf.commit().join(state.kept);
+        Outcome::Served(served, as_whom(&state.replica), commit)
+    }
+
+    /// Carries out a question that only looks, without holding the copy: what is read may be a
+    /// moment newer than the floor that it is told with, never older.
+    fn look(&self, envelope: &Envelope, now: Now, patience: Patience) -> Outcome<'_> {
+        loop {
+            let state = self.state.lock();
+            let (mut replica, kept) = (state.replica.clone(), state.kept);
+            drop(state);
+            let mut shelf = self.shelf(patience);
+            let served = replica.serve(envelope, now, &mut shelf);
+            if !matches!(served, Ok(Served::Behind)) {
+                let commit = shelf.commit().join(kept);
+                return Outcome::Served(served, as_whom(&replica), commit);
+            }
+            let state = self.state.lock();
+            if state.replica.owners().epoch == replica.owners().epoch {
+                return Outcome::Waits(Asked::Behind, state);
+            }
         }
     }
 
     /// Brings what a question will look at into memory, so that the copy is not held while a disk is
     /// waited for. What cannot be read now is found out when it is.
     fn warm(&self, envelope: &Envelope) {
-        let shelf = self.shelf(Patience::Block).for_looking();
+        let shelf = self.shelf(Patience::Block);
         let warm = |key: &[u8]| {
             let _found_out_later = shelf.look(envelope.header.slot, key, |_| ());
         };
@@ -383,121 +337,9 @@ impl PartitionCopy {
         });
     }
 
-    /// Takes over owners that are durable at this node, and empties the copy first where they
-    /// begin another life of it. Hands back the questions that waited for them. Blocks, and holds
-    /// nobody else up.
-    ///
-    /// # Errors
-    /// The engine's; the owners before hold on.
-    pub(crate) fn adopt(&self, owners: &Arc<Owners>) -> Result<Vec<Waiting>, ShelfError> {
-        let _alone = self.change.lock();
-        let mut state = self.state.lock();
-        if owners.epoch <= state.replica.owners().epoch {
-            return Ok(Vec::new());
-        }
-        if let Some(life) = state.replica.asked_to_go_on(owners) {
-            let mut going_on = state.replica.clone();
-            going_on.go_on(life);
-            self.keep(&mut state, going_on)?;
-        } else if let Some(life) = state.replica.asked_to_begin(owners) {
-            // Until it is empty, durably, it is in no life at all, and takes nothing.
-            state.replica.begin(ReplicaIncarnation::default());
-            let none = state.replica.clone();
-            self.keep(&mut state, none)?;
-            drop(state);
-            self.empty()?;
-            state = self.state.lock();
-            let mut begun = state.replica.clone();
-            begun.begin(life);
-            self.keep(&mut state, begun)?;
-        }
-        state.replica.adopt(Arc::clone(owners));
-        Ok(self.waited(&mut state))
-    }
-
-    /// Takes over the highest floors of every counting member, if the copy still acts under
-    /// `epoch`; hands back the questions that waited for them, or `None` where it does not.
-    ///
-    /// # Errors
-    /// The engine's; the floors are not known then.
-    pub(crate) fn know_floors(
-        &self,
-        epoch: Epoch,
-        floor: Floor,
-        purged: Floor,
-    ) -> Result<Option<Vec<Waiting>>, ShelfError> {
-        let _alone = self.change.lock();
-        let mut state = self.state.lock();
-        if state.replica.owners().epoch != epoch {
-            return Ok(None);
-        }
-        let mut knowing = state.replica.clone();
-        knowing.know_floors(floor, purged);
-        self.keep(&mut state, knowing)?;
-        Ok(Some(self.waited(&mut state)))
-    }
-
-    /// Removes everything, once the node is no owner any more; whether it still is none and holds
-    /// nothing now. Blocks, and holds nobody else up.
-    ///
-    /// # Errors
-    /// The engine's; some of it may be gone.
-    pub(crate) fn forget(&self) -> Result<bool, ShelfError> {
-        let _alone = self.change.lock();
-        let mut state = self.state.lock();
-        let me = state.replica.member().node;
-        if state.replica.owners().has_node(me) {
-            return Ok(false);
-        }
-        state.replica.begin(ReplicaIncarnation::default());
-        drop(state);
-        self.empty()?;
-        if let Some(lives) = &self.place.lives {
-            lives.forget(self.place.keyspace, self.place.partition)?;
-            self.place.engine.sync()?;
-        }
-        Ok(true)
-    }
-
     fn shelf(&self, patience: Patience) -> EngineShelf<'_> {
         let Place { engine, keyspace, form, .. } = &self.place;
-        EngineShelf::new(&**engine, keyspace.0, *form, patience)
-    }
-
-    /// Keeps what must not be forgotten of `next`, and goes on as that. No answer goes out before
-    /// it is durable.
-    fn keep(&self, state: &mut State, next: Replica) -> Result<(), ShelfError> {
-        let Place { keyspace, partition, lives, .. } = &self.place;
-        let life = Life::of(&next);
-        if let Some(lives) = lives {
-            // What was given up at once, in memory, is not given up on the disk yet.
-            let changed = life != Life::of(&state.replica) || life == Life::default();
-            if changed {
-                state.kept = state.kept.join(lives.keep(*keyspace, *partition, life)?);
-            }
-        }
-        state.replica = next;
-        Ok(())
-    }
-
-    /// Removes every record of the partition, durably.
-    fn empty(&self) -> Result<(), ShelfError> {
-        for slot in self.place.slots.clone().filter_map(Slot::new) {
-            loop {
-                let mut shelf = self.shelf(Patience::Block);
-                let mut keys: Vec<Vec<u8>> = Vec::new();
-                shelf.page(slot, None, EMPTIED_AT_ONCE, |key, _| {
-                    keys.push(key.to_vec());
-                    true
-                })?;
-                if keys.is_empty() {
-                    break;
-                }
-                let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
-                shelf.remove(slot, &keys)?;
-            }
-        }
-        Ok(self.place.engine.sync()?)
+        EngineShelf::new(&**engine, keyspace.0, *form, patience, &self.tree)
     }
 }
 

@@ -40,18 +40,21 @@ impl Copies {
         self.held.load().get(&(keyspace, partition)).map(Arc::clone)
     }
 
-    /// Takes every copy out of which `keep` is not true.
+    /// Takes every copy out of which `keep` is not true: that life of its keyspace is over. Hands
+    /// back the questions that waited there.
     pub(crate) fn retain(
         &self,
         keep: impl Fn((Incarnation, PartitionId), &Arc<PartitionCopy>) -> bool,
-    ) {
+    ) -> Vec<Waiting> {
         if self.held.load().iter().all(|(place, copy)| keep(*place, copy)) {
-            return;
+            return Vec::new();
         }
-        self.held.rcu(|held| {
+        let before = self.held.rcu(|held| {
             let kept = held.iter().filter(|(place, copy)| keep(**place, copy));
             kept.map(|(place, copy)| (*place, Arc::clone(copy))).collect::<BTreeMap<_, _>>()
         });
+        let over = before.iter().filter(|(place, copy)| !keep(**place, copy));
+        over.flat_map(|(_, copy)| copy.end()).collect()
     }
 
     /// Every copy, with what it is a copy of.

@@ -78,6 +78,11 @@ impl SettleQueue {
         }
     }
 
+    /// How many answers wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.lock().queue.len()
+    }
+
     /// Serves the queue, until it is closed.
     pub(crate) async fn run(&self) {
         poll_fn(|context| self.poll(context)).await;

@@ -1,8 +1,8 @@
 //! The records of one partition as the machines of `shoal_core::replica` see them: an engine
 //! behind the trait [`Shelf`].
 //!
-//! Holds: a shelf lives as long as the caller holds the partition. What was looked at and what was
-//! put join one commit, which is what an answer has to wait for. A read that would have to wait
+//! Holds: whoever puts or removes holds the partition as long as the shelf lives. What was looked at
+//! and what was put join one commit, which is what an answer has to wait for. A read that would have to wait
 //! for a disk ends the whole question with [`ShelfError::Cold`] before anything was put: the
 //! machines look at everything first.
 //!
@@ -10,11 +10,14 @@
 
 use crate::rules::read_record;
 use crate::step::{counted, minus};
+use parking_lot::{Mutex, MutexGuard};
 use shoal_core::codec::record::{Form, Head, head};
-use shoal_core::replica::Shelf;
+use shoal_core::record::Rank;
+use shoal_core::repair::Tree;
+use shoal_core::replica::{Put, Shelf};
 use shoal_core::{Body, Record, Slot};
 use shoal_storage::{Address, Answer, Commit, Engine, EngineError, Op, Parts, Patience, Tally};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 /// Why a question came to nothing. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,25 +37,20 @@ pub(crate) struct EngineShelf<'e> {
     form: Form,
     patience: Patience,
     commit: Cell<Commit>,
-    /// What keys that were looked at count for, since whoever puts under them comes right after;
-    /// nothing where nobody will.
-    seen: RefCell<Vec<(Slot, Vec<u8>, Tally)>>,
-    only_looks: bool,
-    /// Behind which of `seen` the next key is looked for first: keys are put in the order in which
-    /// they were looked at.
-    next: Cell<usize>,
+    /// The digests that are kept of the records. Held while some change, and for a moment by
+    /// whoever looks at them.
+    tree: &'e Mutex<Tree>,
 }
 
 impl<'e> EngineShelf<'e> {
-    pub(crate) fn new(engine: &'e dyn Engine, space: u32, form: Form, patience: Patience) -> Self {
-        let (commit, seen) = (Cell::new(Commit::DONE), RefCell::new(Vec::new()));
-        let (only_looks, next) = (false, Cell::new(0));
-        Self { engine, space, form, patience, commit, seen, only_looks, next }
-    }
-
-    /// The same, for whoever puts and removes nothing.
-    pub(crate) fn for_looking(self) -> Self {
-        Self { only_looks: true, ..self }
+    pub(crate) fn new(
+        engine: &'e dyn Engine,
+        space: u32,
+        form: Form,
+        patience: Patience,
+        tree: &'e Mutex<Tree>,
+    ) -> Self {
+        Self { engine, space, form, patience, commit: Cell::new(Commit::DONE), tree }
     }
 
     /// What everything seen and put so far depends on.
@@ -87,29 +85,45 @@ impl<'e> EngineShelf<'e> {
         Ok(outcome.expect("a read that is given calls its visitor")?)
     }
 
-    /// What the key counts for now.
-    fn tally(&self, slot: Slot, key: &[u8]) -> Result<Tally, ShelfError> {
-        let seen = self.seen.borrow();
-        let (before, behind) = seen.split_at(self.next.get().min(seen.len()));
-        let mut found = behind.iter().chain(before).enumerate();
-        if let Some((passed, (.., tally))) =
-            found.find(|(_, (at, seen, _))| *at == slot && seen == key)
-        {
-            self.next.set((self.next.get() + passed + 1) % seen.len());
-            return Ok(*tally);
+    /// Removes what is stored under these keys, which counts for so much. The digests are not told:
+    /// they are to be forgotten before and after.
+    pub(super) fn clear(&self, slot: Slot, keys: &[(Vec<u8>, Tally)]) -> Result<(), ShelfError> {
+        let removals = keys.iter().map(|(key, tally)| self.removal(slot, key, *tally));
+        let ops: Vec<Op<'_>> = removals.collect();
+        self.submit(&ops)
+    }
+
+    /// Takes out what is stored under `key` and counts for so much.
+    const fn removal<'k>(&self, slot: Slot, key: &'k [u8], counts: Tally) -> Op<'k> {
+        Op {
+            at: self.address(slot, key),
+            put: None,
+            tally: minus(Tally { keys: 0, expiring: 0 }, counts),
         }
-        drop(seen);
-        self.read(slot, key, |record| counted(record.copied().as_ref()))
     }
 
     fn submit(&self, ops: &[Op<'_>]) -> Result<(), ShelfError> {
-        // What was seen holds no longer.
-        self.seen.borrow_mut().clear();
-        self.next.set(0);
         if !ops.is_empty() {
             self.join(self.engine.submit(ops)?);
         }
         Ok(())
+    }
+
+    /// Submits, and hands out the digests for being told, which nobody has been at meanwhile.
+    fn submit_and_tell(&self, ops: &[Op<'_>]) -> Result<MutexGuard<'e, Tree>, ShelfError> {
+        let tree = self.tree.lock();
+        self.submit(ops)?;
+        Ok(tree)
+    }
+}
+
+/// What a record of this rank counts for.
+fn counts_for(rank: Option<&Rank>) -> Tally {
+    match rank {
+        Some(rank) if !rank.tombstone => {
+            Tally { keys: 1, expiring: i64::from(rank.expires_at.is_some()) }
+        }
+        _ => Tally::default(),
     }
 }
 
@@ -124,15 +138,7 @@ impl Shelf for EngineShelf<'_> {
         key: &[u8],
         f: impl FnOnce(Option<&Record<'_>>) -> R,
     ) -> Result<(R, ()), ShelfError> {
-        let mut tally = Tally::default();
-        let result = self.read(slot, key, |record| {
-            tally = counted(record);
-            f(record)
-        })?;
-        if !self.only_looks {
-            self.seen.borrow_mut().push((slot, key.to_vec(), tally));
-        }
-        Ok((result, ()))
+        Ok((self.read(slot, key, f)?, ()))
     }
 
     fn page(
@@ -158,35 +164,45 @@ impl Shelf for EngineShelf<'_> {
         damage.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    fn put(&mut self, slot: Slot, records: &[(&[u8], Record<'_>)]) -> Result<(), ShelfError> {
+    fn put(&mut self, slot: Slot, records: &[Put<'_>]) -> Result<(), ShelfError> {
         let mut made: Vec<(Head, &[u8], Tally)> = Vec::with_capacity(records.len());
-        for (key, record) in records {
+        for Put { key, record, before, .. } in records {
             let bytes = match record.body {
                 Body::Live { bytes, .. } => bytes,
                 Body::Tombstone => &[],
             };
-            let tally = minus(counted(Some(record)), self.tally(slot, key)?);
+            let tally = minus(counted(Some(record)), counts_for(before.as_ref()));
             made.push((head(self.form, key, record), bytes, tally));
         }
         let ops: Vec<Op<'_>> = records
             .iter()
             .zip(&made)
-            .map(|((key, _), (head, body, tally))| Op {
+            .map(|(Put { key, .. }, (head, body, tally))| Op {
                 at: self.address(slot, key),
                 put: Some(Parts { head: head.as_bytes(), body }),
                 tally: *tally,
             })
             .collect();
-        self.submit(&ops)
+        let mut tree = self.submit_and_tell(&ops)?;
+        for Put { key, rank, before, .. } in records {
+            tree.changed(slot, key, before.as_ref(), Some(rank));
+        }
+        Ok(())
     }
 
-    fn remove(&mut self, slot: Slot, keys: &[&[u8]]) -> Result<(), ShelfError> {
-        let mut ops = Vec::with_capacity(keys.len());
-        for key in keys {
-            let tally = minus(Tally::default(), self.tally(slot, key)?);
-            ops.push(Op { at: self.address(slot, key), put: None, tally });
+    fn remove(&mut self, slot: Slot, keys: &[(&[u8], Rank)]) -> Result<(), ShelfError> {
+        let removals =
+            keys.iter().map(|(key, rank)| self.removal(slot, key, counts_for(Some(rank))));
+        let ops: Vec<Op<'_>> = removals.collect();
+        let mut tree = self.submit_and_tell(&ops)?;
+        for (key, rank) in keys {
+            tree.changed(slot, key, Some(rank), None);
         }
-        self.submit(&ops)
+        Ok(())
+    }
+
+    fn tree<R>(&self, f: impl FnOnce(&mut Tree) -> R) -> R {
+        f(&mut self.tree.lock())
     }
 }
 

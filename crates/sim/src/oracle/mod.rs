@@ -6,6 +6,7 @@
 mod batches;
 mod convergence;
 mod counters;
+pub(crate) mod digests;
 mod order;
 mod values;
 
@@ -18,6 +19,7 @@ pub(crate) fn judge(world: &World) -> Result<(), String> {
     order::judge(&world.history, !world.watch.far_behind)?;
     values::judge(&world.history)?;
     convergence::judge(world)?;
+    digests::judge(world)?;
     batches::judge(world)
 }
 

@@ -8,7 +8,7 @@ use crate::world::World;
 use bytes::Bytes;
 use shoal_core::clock::Stamp;
 use shoal_core::quorum::{Ask, Envelope, Header, Item, Level, Origin, Reply};
-use shoal_core::replica::{Floor, Served, Shelf as _};
+use shoal_core::replica::{Floor, Put, Served, Shelf as _};
 use shoal_core::{Incarnation, NodeId, OwnedRecord, Version};
 use std::sync::Arc;
 
@@ -211,7 +211,8 @@ impl Stage {
     pub(super) fn plant(&mut self, at: u32, number: u32, record: &OwnedRecord) {
         let (place, key) = (self.place(), self.key(number));
         let shelf = &mut self.world.node(NodeId(at)).shelf;
-        let Ok(position) = shelf.put(place.slot, &[(&key, record.borrow())]);
+        let before = shelf.get(place.slot, &key).map(|held| held.borrow().rank());
+        let Ok(position) = shelf.put(place.slot, &[Put::over(before, &key, record.borrow())]);
         shelf.sync(position);
     }
 

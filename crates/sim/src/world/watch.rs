@@ -5,6 +5,7 @@
 
 use super::{DEADLINE_MS, World};
 use crate::node::{Done, Op, OpId};
+use crate::oracle::digests;
 use shoal_core::clock::Stamp;
 use shoal_core::quorum::{Answer, Ask, Envelope, Item, Level, Member, Origin, Reply, WriteOutcome};
 use shoal_core::version::{Millis, Version};
@@ -92,12 +93,16 @@ impl World {
         self.watch.most_ms = self.watch.most_ms.max(physical);
     }
 
-    /// What a node keeps is bounded, its clock is nobody's future, and its owners are in the map.
+    /// What a node keeps is bounded and true, its clock is nobody's future, and its owners are in the map.
     pub(super) fn watch_node(&mut self, at: NodeId) {
         self.note_time();
         let (now_ms, most_ms, most_hints) =
             (self.elapsed_ms, self.watch.most_ms, self.options.hints);
+        let slots = digests::slots(self);
         let node = self.node(at);
+        if let Err(what) = digests::judge_node(node, &slots) {
+            return self.break_off(what);
+        }
         let late = node.ops.values().find(|running| running.began_ms + DEADLINE_MS < now_ms);
         let hints = node.copies.iter().map(|copy| copy.hints.len()).max().unwrap_or(0);
         let clock: Stamp = node.clock.last();

@@ -69,12 +69,13 @@ fn forward() -> impl Strategy<Value = Forward> {
         },
     );
     let level = prop_oneof![Just(Level::One), Just(Level::Quorum), Just(Level::All)];
-    (header, level, bytes(), update(), any::<Option<u64>>()).prop_map(
-        |(header, level, key, update, event_time)| Forward {
+    (header, level, bytes(), update(), any::<(bool, Option<u64>)>()).prop_map(
+        |(header, level, key, update, (look, event_time))| Forward {
             header,
             level,
             key,
             update,
+            look,
             event_time,
         },
     )

@@ -81,6 +81,7 @@ fn ask() -> impl Strategy<Value = Ask> {
             .prop_map(|(after, limit)| Ask::Page { after, limit }),
         Just(Ask::Floors),
         range().prop_map(|range| Ask::Digest { range }),
+        any::<u16>().prop_map(|count| Ask::Leaves { count }),
         (floor(), pairs()).prop_map(|(round, dead)| Ask::Prove { round, dead: dead.into() }),
         floor().prop_map(|to| Ask::RaiseFloor { to }),
         (floor(), pairs()).prop_map(|(round, proven)| Ask::Purge { round, proven: proven.into() }),
@@ -106,6 +107,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         }),
         (floor(), floor()).prop_map(|(floor, purged)| Reply::Floors { floor, purged }),
         pairs().prop_map(|keys| Reply::Digest(Digest::Keys(keys))),
+        prop::collection::vec(leaf.clone(), 0..5).prop_map(Reply::Leaves),
         prop::array::uniform16(leaf)
             .prop_map(|parts| Reply::Digest(Digest::Parts(Box::new(parts)))),
         prop::collection::vec(any::<bool>(), 0..9).prop_map(Reply::Proven),
@@ -167,7 +169,7 @@ proptest! {
 
     #[test]
     fn what_is_read_from_noise_has_exactly_that_form(
-        mut noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0..14_u8,
+        mut noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0..15_u8,
     ) {
         for (place, byte) in [FORMAT, kind].into_iter().enumerate().take(noise.len()) {
             noise[place] = byte;

@@ -194,6 +194,15 @@ async fn copies_that_differ_are_made_alike_without_hints() {
     until(async || counts.sync_passes.load(Ordering::Relaxed) >= 2).await;
     assert_eq!(counts.sync_pushed.load(Ordering::Relaxed), 40 + 60 + 1);
     assert_eq!(counts.sync_failures.load(Ordering::Relaxed), 0);
+    let differing = counts.sync_differing.load(Ordering::Relaxed);
+    assert!((1..=64).contains(&differing), "{differing} slots were looked into");
+    until(async || counts.sync_passes.load(Ordering::Relaxed) >= 4).await;
+    assert_eq!(
+        counts.sync_differing.load(Ordering::Relaxed),
+        differing,
+        "what is kept says enough"
+    );
+    assert_eq!(counts.sync_slots.load(Ordering::Relaxed) % (64 * 2), 0, "all, with both");
     let other = cluster.at(2).coordinator.repairs();
     assert_eq!(other.sync_slots.load(Ordering::Relaxed), 0);
     stop.send(true).expect("they listen");

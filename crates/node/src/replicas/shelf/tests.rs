@@ -4,8 +4,11 @@ use super::super::rig::{KEYSPACE, disk, live, memory, tombstone};
 use super::*;
 use proptest::prelude::*;
 use shoal_core::record::OwnedRecord;
+use shoal_core::repair::{Leaf, TreeSecret};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+const SECRET: TreeSecret = TreeSecret(9);
 
 /// An engine and the form of its records.
 type Kept = (Arc<dyn Engine>, Form);
@@ -16,8 +19,12 @@ fn engines() -> (tempfile::TempDir, [Kept; 2]) {
     (directory, [(memory(), Form::Plain), (disk, Form::Sealed)])
 }
 
-fn shelf(engine: &dyn Engine, form: Form) -> EngineShelf<'_> {
-    EngineShelf::new(engine, KEYSPACE.0, form, Patience::Block)
+fn tree() -> Mutex<Tree> {
+    Mutex::new(Tree::new(SECRET, 0..2))
+}
+
+fn shelf<'e>(engine: &'e dyn Engine, form: Form, tree: &'e Mutex<Tree>) -> EngineShelf<'e> {
+    EngineShelf::new(engine, KEYSPACE.0, form, Patience::Block, tree)
 }
 
 fn slot(number: u16) -> Slot {
@@ -54,26 +61,37 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn run(engine: &dyn Engine, form: Form, acts: &[Act]) -> Result<(), TestCaseError> {
     let mut model: BTreeMap<(u16, Vec<u8>), OwnedRecord> = BTreeMap::new();
-    let mut shelf = shelf(engine, form);
+    let tree = tree();
+    for slot in [slot(0), slot(1)] {
+        let walk = tree.lock().begin(slot).expect("nobody walks there");
+        tree.lock().pass(walk, &[], true);
+    }
+    let mut shelf = shelf(engine, form, &tree);
     for act in acts {
         match act {
             Act::Put(at, puts) => {
                 let puts: Vec<([u8; 1], &OwnedRecord)> =
                     puts.iter().map(|(key, record)| ([*key], record)).collect();
-                let records: Vec<(&[u8], Record<'_>)> =
-                    puts.iter().map(|(key, record)| (&key[..], record.borrow())).collect();
+                let before =
+                    |key: &[u8]| model.get(&(*at, key.to_vec())).map(|held| held.borrow().rank());
+                let records: Vec<Put<'_>> = puts
+                    .iter()
+                    .map(|(key, record)| Put::over(before(key), key, record.borrow()))
+                    .collect();
                 shelf.put(slot(*at), &records).expect("an engine that takes writes");
                 for (key, record) in puts {
                     model.insert((*at, key.to_vec()), record.clone());
                 }
             }
             Act::Remove(at, keys) => {
-                let keys: Vec<[u8; 1]> = keys.iter().map(|key| [*key]).collect();
-                let borrowed: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+                let held = keys.iter().filter_map(|key| {
+                    let held = model.remove(&(*at, vec![*key]))?;
+                    Some(([*key], held.borrow().rank()))
+                });
+                let held: Vec<([u8; 1], Rank)> = held.collect();
+                let borrowed: Vec<(&[u8], Rank)> =
+                    held.iter().map(|(key, rank)| (&key[..], *rank)).collect();
                 shelf.remove(slot(*at), &borrowed).expect("an engine that takes writes");
-                for key in keys {
-                    model.remove(&(*at, key.to_vec()));
-                }
             }
             Act::Look(at, key) => {
                 let seen =
@@ -107,6 +125,11 @@ fn run(engine: &dyn Engine, form: Form, acts: &[Act]) -> Result<(), TestCaseErro
                 .map(|(_, record)| counted(Some(&record.borrow())))
                 .fold(Tally::default(), Tally::plus);
             prop_assert_eq!(engine.tally(KEYSPACE.0, at..at + 1), tally);
+            let mut leaf = Leaf::default();
+            for ((_, key), record) in model.iter().filter(|((slot, _), _)| *slot == at) {
+                leaf.add(SECRET, key, &record.borrow().rank());
+            }
+            prop_assert_eq!(tree.lock().leaf(slot(at)), Some(leaf));
         }
     }
     Ok(())
@@ -115,7 +138,7 @@ fn run(engine: &dyn Engine, form: Form, acts: &[Act]) -> Result<(), TestCaseErro
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn a_shelf_is_a_list_and_its_tallies_are_right(
+    fn a_shelf_is_a_list_and_its_tallies_and_digests_are_right(
         acts in prop::collection::vec(act(), 0..40),
     ) {
         let (_directory, engines) = engines();
@@ -129,9 +152,11 @@ proptest! {
 fn the_commit_covers_what_was_seen_and_what_was_put() {
     let (_directory, [_, (engine, form)]) = engines();
     let record = live(1, "v");
-    let mut writer = shelf(&*engine, form);
-    writer.put(slot(0), &[(b"k", record.borrow())]).expect("it is written");
-    let reader = shelf(&*engine, form);
+    let tree = tree();
+    let mut writer = shelf(&*engine, form, &tree);
+    let put = Put::over(None, b"k", record.borrow());
+    writer.put(slot(0), &[put]).expect("it is written");
+    let reader = shelf(&*engine, form, &tree);
     reader.look(slot(0), b"k", |held| assert!(held.is_some())).expect("it is read");
     assert!(writer.commit() != Commit::DONE);
     assert!(reader.commit() == writer.commit() || reader.commit() == Commit::DONE);
@@ -144,7 +169,8 @@ fn the_commit_covers_what_was_seen_and_what_was_put() {
 fn a_page_is_never_read_by_whoever_may_not_wait() {
     let (_directory, engines) = engines();
     for (engine, form) in &engines {
-        let shelf = EngineShelf::new(&**engine, KEYSPACE.0, *form, Patience::Inline);
+        let tree = tree();
+        let shelf = EngineShelf::new(&**engine, KEYSPACE.0, *form, Patience::Inline, &tree);
         assert_eq!(shelf.page(slot(0), None, 1, |_, _| true), Err(ShelfError::Cold));
     }
 }
