@@ -84,13 +84,6 @@ impl Cluster {
         }
         self.members.iter().map(|member| loads[&member.id]).collect()
     }
-
-    /// The greatest load over the mean one.
-    pub(crate) fn max_over_mean(&self, plan: &Plan) -> f64 {
-        let loads = self.loads(plan);
-        let (max, sum) = (loads.iter().max().copied().unwrap_or(0), loads.iter().sum::<u64>());
-        max as f64 * loads.len() as f64 / sum as f64
-    }
 }
 
 /// A node of the usual weight, dealt out to one of so many zones.
