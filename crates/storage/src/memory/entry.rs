@@ -27,8 +27,8 @@ const NEAR: usize = 4 * LINE;
 pub(super) struct Hash(u64);
 
 impl Hash {
-    /// The hash of `key`. The seed is drawn per process, so that nobody outside can choose keys
-    /// that collide.
+    /// The hash of `key`. The seed is nobody's outside, so that nobody there can choose keys that
+    /// collide.
     pub(super) fn of(seed: u64, key: &[u8]) -> Self {
         Self(xxh3_64_with_seed(key, seed))
     }

@@ -69,6 +69,10 @@ const EVICTION_MISSES: usize = 16;
 pub struct MemoryOptions {
     /// The most bytes all spaces together may hold; `None` for no bound.
     pub limit_bytes: Option<u64>,
+    /// What the order of keys within a slot is drawn from: engines that share it share the order, so
+    /// a position of one of them is good for the others. Whoever knows it can choose keys that
+    /// collide, so nobody outside may. `None` draws one that no other engine has.
+    pub seed: Option<u64>,
 }
 
 type Spaces = HashMap<u32, Arc<Space>, BuildHasherDefault<IdHasher>>;
@@ -100,7 +104,7 @@ impl MemoryEngine {
             spaces: ArcSwap::default(),
             altering: Mutex::new(()),
             policy,
-            seed: RandomState::new().hash_one(0u64),
+            seed: options.seed.unwrap_or_else(|| RandomState::new().hash_one(0u64)),
             totals: Arc::new(Totals {
                 used: AtomicI64::new(0),
                 limit: limit.unwrap_or(i64::MAX),
