@@ -8,6 +8,8 @@
 
 mod local;
 pub mod raft;
+#[cfg(test)]
+mod rig;
 
 pub use local::LocalStore;
 

@@ -1,24 +1,8 @@
 //! The map's file: founded once, replaced as a whole, refused when damaged.
 
 use super::*;
-use shoal_core::ids::ClusterId;
-use shoal_core::map::{EngineKind, KeyspaceSpec, MapError, Profile};
-
-fn founding() -> Option<Command> {
-    Some(Command::Found {
-        cluster: ClusterId(7),
-        node_name: "n1".to_owned(),
-        token: 9,
-        hash_seed: 11,
-        default: KeyspaceSpec::new(EngineKind::Disk),
-        profile: Profile::default(),
-    })
-}
-
-fn create(name: &str) -> Command {
-    let spec = KeyspaceSpec::new(EngineKind::Memory);
-    Command::CreateKeyspace { name: name.to_owned(), spec, database: None }
-}
+use crate::rig::{create, founding};
+use shoal_core::map::MapError;
 
 #[test]
 fn what_was_answered_is_there_after_a_reopen() {

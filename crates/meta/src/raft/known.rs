@@ -12,7 +12,7 @@ use super::wire::{Members, News, Told};
 use parking_lot::Mutex;
 use shoal_core::codec;
 use shoal_core::ids::{MapVersion, NodeId};
-use shoal_core::map::{ClusterMap, MapError};
+use shoal_core::map::{ClusterMap, Keyspace, MapError};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -23,6 +23,8 @@ const KEPT_COMMANDS: usize = 4_096;
 const KEPT_BYTES: usize = 4 << 20;
 /// How many bytes of commands one answer carries.
 const TOLD_BYTES: usize = 1 << 20;
+/// How many of the keyspaces that went last are kept.
+const KEPT_DROPPED: usize = 64;
 /// How many of the newest refusals are kept with their reason.
 const KEPT_REFUSALS: usize = 1_024;
 
@@ -46,6 +48,11 @@ struct Inner {
     commands: VecDeque<Vec<u8>>,
     command_bytes: usize,
     members: Members,
+    /// Keyspaces as they were when they went, and in which map they were missing first.
+    dropped: VecDeque<(MapVersion, Keyspace)>,
+    /// Every map from this one on was seen here, but those before may have had other keyspaces than
+    /// are in `dropped`.
+    seen_since: MapVersion,
     refusals: VecDeque<(u128, MapError)>,
     failure: Option<String>,
 }
@@ -53,7 +60,7 @@ struct Inner {
 impl Known {
     pub(super) fn new(map: Arc<ClusterMap>, members: Members, part_bytes: usize) -> Self {
         let voters = watch::Sender::new(members.voters());
-        let inner = Inner { members, ..Inner::default() };
+        let inner = Inner { members, seen_since: map.version, ..Inner::default() };
         Self {
             maps: watch::Sender::new(map),
             leadership: watch::Sender::new(Leadership::default()),
@@ -91,10 +98,15 @@ impl Known {
         }
         let next = MapVersion { index: present.index.saturating_add(1), ..present };
         match command {
-            Some(command) if map.version == next => inner.keep(command),
+            Some(command) if map.version == next => {
+                inner.keep(command);
+                inner.note_dropped(&self.map(), map);
+            }
             _ => {
                 inner.commands.clear();
                 inner.command_bytes = 0;
+                inner.dropped.clear();
+                inner.seen_since = map.version;
             }
         }
         self.maps.send_replace(Arc::clone(map));
@@ -158,6 +170,15 @@ impl Known {
             }
             news
         });
+    }
+
+    /// The keyspaces of this name that went after the map `since`, as they were at the end; `None`
+    /// where that was not seen here.
+    pub(super) fn dropped(&self, name: &str, since: MapVersion) -> Option<Vec<Keyspace>> {
+        let inner = self.inner.lock();
+        let went = inner.dropped.iter().filter(|(version, of)| *version > since && of.name == name);
+        let went: Vec<Keyspace> = went.map(|(_, keyspace)| keyspace.clone()).collect();
+        (inner.seen_since <= since && !went.is_empty()).then_some(went)
     }
 
     /// Remembers why a proposal was refused.
@@ -262,6 +283,24 @@ impl Inner {
         }
     }
 
+    /// Notes which keyspace is in `before` and not in `map`, the next one. A command drops one at
+    /// most.
+    fn note_dropped(&mut self, before: &ClusterMap, map: &ClusterMap) {
+        if map.keyspaces.len() >= before.keyspaces.len() {
+            return;
+        }
+        for (name, keyspace) in &before.keyspaces {
+            if !map.keyspaces.contains_key(name) {
+                self.dropped.push_back((map.version, keyspace.clone()));
+            }
+        }
+        while self.dropped.len() > KEPT_DROPPED {
+            if let Some((version, _)) = self.dropped.pop_front() {
+                self.seen_since = version;
+            }
+        }
+    }
+
     /// The first of the commands that lead from `since` to `newest`, as many as one answer
     /// carries, if they are all kept.
     fn since(&self, newest: MapVersion, since: MapVersion) -> Option<Vec<Vec<u8>>> {
@@ -278,5 +317,60 @@ impl Inner {
         });
         let told: Vec<_> = fits.cloned().collect();
         if told.is_empty() { None } else { Some(told) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shoal_core::ids::ClusterId;
+    use shoal_core::map::{Command, EngineKind, KeyspaceSpec, Profile};
+
+    fn founded() -> ClusterMap {
+        let found = Command::Found {
+            cluster: ClusterId(7),
+            node_name: "n1".to_owned(),
+            token: 1,
+            hash_seed: 11,
+            default: KeyspaceSpec::new(EngineKind::Disk),
+            profile: Profile::default(),
+        };
+        ClusterMap::default().apply(&found).expect("it is the first")
+    }
+
+    #[test]
+    fn what_went_is_known_as_it_was_at_the_end() {
+        let map = Arc::new(founded());
+        let known = Known::new(Arc::clone(&map), Members::default(), 1);
+        let then = |command: Command| {
+            let next = known.map().apply(&command).expect("a good command");
+            known.show(&Arc::new(next), Some(b"command"));
+            known.version()
+        };
+        let create = || {
+            let (name, spec) = ("k".to_owned(), KeyspaceSpec::new(EngineKind::Disk));
+            then(Command::CreateKeyspace { name, spec, database: None })
+        };
+        let drop_it = || then(Command::DropKeyspace { name: "k".to_owned() });
+        let since = create();
+        // What was known when the drop was asked for is not what it was when it went.
+        then(Command::AcceptEventTime { name: "k".to_owned() });
+        drop_it();
+        let went = known.dropped("k", since).expect("it was seen");
+        assert!(went.len() == 1 && went[0].accepts_event_time);
+        assert_eq!(known.dropped("other", since), None);
+        let since = create();
+        drop_it();
+        assert_eq!(known.dropped("k", since).map(|went| went.len()), Some(1));
+        assert_eq!(known.dropped("k", map.version).map(|went| went.len()), Some(2));
+        for _ in 0..KEPT_DROPPED {
+            create();
+            drop_it();
+        }
+        assert_eq!(known.dropped("k", since), None, "more went than is kept");
+        let since = create();
+        let gone = known.map().apply(&Command::DropKeyspace { name: "k".to_owned() });
+        known.show(&Arc::new(gone.expect("a good command")), None);
+        assert_eq!(known.dropped("k", since), None, "it may have changed on the way");
     }
 }

@@ -46,6 +46,7 @@ mod types;
 
 pub(crate) use home::RAFT;
 pub use options::Options;
+pub use pull::is_plausible;
 pub use status::{Leadership, Role, Status};
 pub use store::RaftStore;
 pub use voters::MAX_VOTERS;

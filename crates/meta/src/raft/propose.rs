@@ -123,8 +123,8 @@ impl RaftStore {
         }
     }
 
-    /// The node that leads, confirmed by a majority just now.
-    pub(super) async fn find_leader(&self) -> Option<NodeId> {
+    /// The node that leads, confirmed by a majority just now; none where no majority is in reach.
+    pub async fn find_leader(&self) -> Option<NodeId> {
         if self.leads_now().await {
             return Some(self.node);
         }

@@ -1,7 +1,9 @@
 //! How a node that has no voice learns of new maps: it asks whoever has one.
 //!
 //! Holds: a pulled map is durable before it is shown. It follows from the node's own map by
-//! commands, or is taken whole, and is never another cluster's.
+//! commands, each of which raises its version by one, up to the version that was told at most; or it
+//! is taken whole, is of the very version that was told, and is never another cluster's. A version
+//! that no cluster has ever got to is not believed.
 //!
 //! Does not know: that there is something new. Gossip tells, and calls [`RaftStore::pull`].
 
@@ -21,6 +23,18 @@ use tokio::time::{Instant, timeout_at};
 
 /// How many answers one pull takes at most; each brings the map forward.
 const ANSWERS: usize = 64;
+/// How many times maps may have changed in one generation: at a thousand changes in each second some
+/// thirty years. Of a map beyond that a bit has flipped on the way, or nobody ever made it.
+const MOST_CHANGES: u64 = 1 << 40;
+/// How often a cluster may have been recovered by force.
+const MOST_GENERATIONS: u32 = 1 << 16;
+
+/// Whether a map of this version can be.
+#[must_use]
+pub fn is_plausible(version: MapVersion) -> bool {
+    version.index <= MOST_CHANGES && version.generation <= MOST_GENERATIONS
+}
+
 /// How many parts a map is taken in at most.
 const PARTS: usize = 65_536;
 
@@ -46,10 +60,11 @@ impl RaftStore {
             };
             let newest = MapVersion::from(news.version);
             let in_parts = matches!(news.told, Told::Parts);
+            let told_nothing = matches!(news.told, Told::Nothing);
             let mut adopted = self.adopt(peer, news);
             if in_parts && adopted.is_ok() {
                 adopted = match self.fetch(peer).await? {
-                    Some(map) => self.adopt_map(peer, Told::Map(map), false),
+                    Some((of, map)) => self.adopt_map(peer, of, Told::Map(map), false),
                     // Somebody else took another map from it meanwhile.
                     None => continue,
                 };
@@ -59,14 +74,18 @@ impl RaftStore {
                 Err(MetaError::Peer { .. }) if !whole => whole = true,
                 Err(error) => return Err(error),
                 Ok(()) if self.known.version() >= newest => break,
+                Ok(()) if told_nothing => {
+                    return Err(said(peer, "it has a newer map and does not tell it"));
+                }
                 Ok(()) => {}
             }
         }
         Ok(self.known.map())
     }
 
-    /// Takes a map from `peer` part by part; `None` where the peer has given it up meanwhile.
-    async fn fetch(&self, peer: NodeId) -> Result<Option<Vec<u8>>, MetaError> {
+    /// Takes a map from `peer` part by part, and says of which version it should be; `None` where
+    /// the peer has given it up meanwhile.
+    async fn fetch(&self, peer: NodeId) -> Result<Option<(MapVersion, Vec<u8>)>, MetaError> {
         let since = self.known.version().into();
         let (mut of, mut assembly) = (None, None);
         for _ in 0..PARTS {
@@ -90,7 +109,7 @@ impl RaftStore {
             };
             so_far.add(&part);
             if so_far.is_whole() {
-                return Ok(Some(so_far.into_bytes()));
+                return Ok(Some((version.into(), so_far.into_bytes())));
             }
             if so_far.have() <= offset {
                 return Err(said(peer, "its parts do not fit together"));
@@ -102,11 +121,15 @@ impl RaftStore {
 
     /// Takes over what a peer told, but for a map that has to be asked for part by part.
     pub(super) fn adopt(&self, peer: NodeId, news: News) -> Result<(), MetaError> {
+        let version = MapVersion::from(news.version);
+        if !is_plausible(version) {
+            return Err(said(peer, &format!("no cluster has ever had a map of version {version}")));
+        }
         let heard = self.known.hear_members(&news.members);
         if self.raft().is_none() {
             self.known.hear_leadership(news.leadership);
         }
-        let adopted = self.adopt_map(peer, news.told, heard);
+        let adopted = self.adopt_map(peer, version, news.told, heard);
         if heard
             && self.is_dismissed()
             && let Some(store) = self.this.upgrade()
@@ -116,7 +139,14 @@ impl RaftStore {
         adopted
     }
 
-    fn adopt_map(&self, peer: NodeId, told: Told, heard: bool) -> Result<(), MetaError> {
+    /// Takes over what leads to the map of `version` at most, or is it.
+    fn adopt_map(
+        &self,
+        peer: NodeId,
+        version: MapVersion,
+        told: Told,
+        heard: bool,
+    ) -> Result<(), MetaError> {
         let _adopting = self.adopting.lock();
         let present = self.known.map();
         let steps = match told {
@@ -124,12 +154,15 @@ impl RaftStore {
             Told::Commands { since, commands } => {
                 let commands = after(present.version, since.into(), commands);
                 let commands = commands.ok_or_else(|| said(peer, "its history does not fit"))?;
-                follow(&present, commands, self.read).map_err(|e| said(peer, &e))?
+                follow(&present, commands, version, self.read).map_err(|e| said(peer, &e))?
             }
             Told::Map(bytes) => {
                 let map = codec::map::decode(&bytes).map_err(|e| said(peer, &e.to_string()))?;
                 if present.is_founded() && map.cluster != present.cluster {
                     return Err(said(peer, "it is the map of another cluster"));
+                }
+                if map.version != version {
+                    return Err(said(peer, "it is another map than it says"));
                 }
                 vec![(Arc::new(map), None)]
             }
@@ -180,18 +213,24 @@ fn after(
     Some(commands)
 }
 
-/// The maps that `commands` lead to from `present`.
+/// The maps that `commands` lead to from `present`, one by one, none of them beyond `newest`.
 #[allow(clippy::type_complexity, reason = "a list of maps and what made them")]
 fn follow(
     present: &Arc<ClusterMap>,
     commands: Vec<Vec<u8>>,
+    newest: MapVersion,
     read: ReadCommand,
 ) -> Result<Vec<(Arc<ClusterMap>, Option<Vec<u8>>)>, String> {
     let mut steps = Vec::with_capacity(commands.len());
     let mut map = Arc::clone(present);
     for bytes in commands {
         let command = read(&bytes).map_err(|error| error.to_string())?;
+        let before = map.version;
         map = Arc::new(map.apply(&command).map_err(|error| error.to_string())?);
+        let next = MapVersion { index: before.index.saturating_add(1), ..before };
+        if map.version != next || map.version > newest {
+            return Err(format!("its history leads to {} beyond {newest}", map.version));
+        }
         steps.push((Arc::clone(&map), Some(bytes)));
     }
     map.check().map_err(|what| what.to_string())?;

@@ -24,19 +24,24 @@ use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{RaftMetrics, ServerState};
 use parking_lot::Mutex;
 use shoal_core::codec;
-use shoal_core::ids::NodeId;
-use shoal_core::map::ClusterMap;
+use shoal_core::ids::{MapVersion, NodeId};
+use shoal_core::map::{ClusterMap, Keyspace};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub(super) type Raft = openraft::Raft<Types, Machine>;
+/// How long whoever is to lead next may take, which is one vote and its answers. Where it is being
+/// stopped too, nothing comes of it.
+const HAND_ON_WITHIN: Duration = Duration::from_millis(500);
+
 type Metrics = WatchReceiverOf<Types, RaftMetrics<Types>>;
 
 /// Keeps the map of a cluster of several nodes: as a voter through Raft, as any other node by
@@ -194,6 +199,13 @@ impl RaftStore {
     #[must_use]
     pub fn voters(&self) -> watch::Receiver<BTreeSet<NodeId>> {
         self.known.voters()
+    }
+
+    /// The keyspaces of this name that were dropped after the map `since`, as they were just before;
+    /// `None` where that was not seen here.
+    #[must_use]
+    pub fn dropped(&self, name: &str, since: MapVersion) -> Option<Vec<Keyspace>> {
+        self.known.dropped(name, since)
     }
 
     /// The node's part in deciding the map.
@@ -367,7 +379,7 @@ impl RaftStore {
             }
         };
         // Where it does not work, the others elect a leader when they miss this one.
-        let _ended_either_way = tokio::time::timeout(self.options.call_timeout(), handed_on).await;
+        let _ended_either_way = tokio::time::timeout(HAND_ON_WITHIN, handed_on).await;
     }
 }
 

@@ -1,22 +1,12 @@
 //! A single node's directory becomes the first voter's, whenever the change is cut short.
 
 use super::*;
+use crate::rig::founding;
 use crate::{LocalStore, MapStore};
-use shoal_core::ids::ClusterId;
-use shoal_core::map::{Command, EngineKind, KeyspaceSpec, Profile};
+use shoal_core::map::Command;
 use std::cell::Cell;
 
 fn single_node(directory: &Path) -> ClusterMap {
-    let founding = || {
-        Some(Command::Found {
-            cluster: ClusterId(7),
-            node_name: "n1".to_owned(),
-            token: 9,
-            hash_seed: 11,
-            default: KeyspaceSpec::new(EngineKind::Disk),
-            profile: Profile::default(),
-        })
-    };
     let store = LocalStore::open(directory, founding).expect("a new store");
     store.propose(&Command::CreateDatabase { number: 3 }).expect("a good command");
     ClusterMap::clone(&store.current())

@@ -1,19 +1,12 @@
 //! Every proposal once, however often it comes.
 
 use super::*;
+use crate::rig::founding;
 use proptest::prelude::*;
-use shoal_core::ids::ClusterId;
-use shoal_core::map::{Command, EngineKind, KeyspaceSpec, Profile};
+use shoal_core::map::Command;
 
 fn founded() -> State {
-    let found = Command::Found {
-        cluster: ClusterId(7),
-        node_name: "n1".to_owned(),
-        token: 9,
-        hash_seed: 11,
-        default: KeyspaceSpec::new(EngineKind::Disk),
-        profile: Profile::default(),
-    };
+    let found = founding().expect("a founding");
     State::of(ClusterMap::default().apply(&found).expect("a good founding"))
 }
 

@@ -197,3 +197,35 @@ async fn a_pull_tells_of_new_voters_where_the_map_is_the_same() {
     assert_eq!(*cluster.store(4).voters().borrow(), set(&[1, 2, 3]));
     assert_eq!(cluster.store(4).status().voters_since, after.voters_since);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_tells_is_believed_only_as_far_as_it_fits() {
+    use super::super::wire::{News, Told};
+    use shoal_core::ids::MapVersion;
+    let mut cluster = Cluster::of(1).await;
+    let node = cluster.join().await;
+    for name in ["books", "films"] {
+        cluster.propose(1, &create(name)).await;
+    }
+    let (leader, store) = (cluster.store(1), cluster.store(node));
+    let (before, newest) = (store.current(), leader.current());
+    let say = |version: MapVersion, told: Told| {
+        let news = leader.known.news(before.version, false);
+        store.adopt(NodeId(1), News { version: version.into(), told, ..news })
+    };
+    let commands = || leader.known.news(before.version, false).told;
+    let whole = || Told::Map(shoal_core::codec::map::encode(&newest));
+    let at = |index| MapVersion { index, ..before.version };
+    for (version, told, why) in [
+        (at(u64::MAX), Told::Nothing, "no cluster has ever had"),
+        (MapVersion { generation: u32::MAX, index: 1 }, Told::Nothing, "no cluster has ever had"),
+        (at(newest.version.index - 1), commands(), "beyond"),
+        (at(newest.version.index + 7), whole(), "another map than it says"),
+    ] {
+        let error = say(version, told).expect_err("it cannot be").to_string();
+        assert!(error.contains(why), "{error}");
+        assert_eq!(store.current(), before);
+    }
+    say(newest.version, commands()).expect("it fits");
+    assert_eq!(store.current(), newest);
+}

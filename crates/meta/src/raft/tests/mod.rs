@@ -1,5 +1,6 @@
 //! Whole stores on paused time, over a wire in memory that can be cut and can lose answers.
 
+mod chain;
 mod claims;
 mod conformance;
 mod disk;
@@ -14,11 +15,12 @@ use super::home;
 use super::state::ReadCommand;
 use super::wire::{Answer, Request, decode, encode};
 use super::{Options, RaftStore, Role, Wire, WireError, WireFuture};
+use crate::rig::{create, founding};
 use crate::{LocalStore, MapStore};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use shoal_core::ids::{ClusterId, NodeId};
-use shoal_core::map::{ClusterMap, Command, EngineKind, KeyspaceSpec, Profile};
+use shoal_core::map::{ClusterMap, Command, Profile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -27,22 +29,6 @@ use tempfile::TempDir;
 
 /// Longer than anything here takes; virtual.
 const LONG: Duration = Duration::from_secs(300);
-
-fn founding() -> Option<Command> {
-    Some(Command::Found {
-        cluster: ClusterId(7),
-        node_name: "n1".to_owned(),
-        token: 1,
-        hash_seed: 11,
-        default: KeyspaceSpec::new(EngineKind::Disk),
-        profile: Profile::default(),
-    })
-}
-
-fn create(name: &str) -> Command {
-    let spec = KeyspaceSpec::new(EngineKind::Memory);
-    Command::CreateKeyspace { name: name.to_owned(), spec, database: None }
-}
 
 /// A network in memory.
 #[derive(Default)]
