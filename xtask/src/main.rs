@@ -8,6 +8,7 @@
 mod bench;
 mod cargo;
 mod fix;
+mod help;
 mod readme;
 mod report;
 mod root;
@@ -16,22 +17,13 @@ mod verify;
 
 use std::process::ExitCode;
 
-const HELP: &str = "\
-cargo xtask COMMAND
-
-  verify         format, clippy, tidy, tests, docs; writes nothing into the tree
-  verify --full  the same, then crash, differential and fuzz runs and the README's examples
-  fix            format, apply clippy's suggestions, lower the ratchet where code shrank
-  tidy           layering, licences, bans, versions, sizes and manners of the source
-  readme         run the examples of README.md that are marked for it
-  bench          measure Redis and Shoal in turns; writes bench/RESULTS.md, see bench/README.md
-  bench cluster  three Shoal nodes beside etcd and replicated Redis; writes bench/CLUSTER.md
-  bench scale    plan placements of 3 to 1,000 nodes; writes bench/SCALE.md
-";
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let Some(help) = help::asked(&arguments) {
+        print!("{help}");
+        return ExitCode::SUCCESS;
+    }
     let done = match arguments.as_slice() {
         ["verify"] => verify::run(verify::Depth::Everyday),
         ["verify", "--full"] => verify::run(verify::Depth::Full),
@@ -39,12 +31,8 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["readme"] => readme::run(),
         ["bench", words @ ..] => bench::run(words),
-        ["help" | "--help" | "-h"] => {
-            print!("{HELP}");
-            Ok(true)
-        }
         other => {
-            eprintln!("xtask: no such command: {}\n\n{HELP}", other.join(" "));
+            eprintln!("xtask: no such command: {}\n\n{}", other.join(" "), help::all());
             return ExitCode::from(2);
         }
     };

@@ -75,7 +75,7 @@ impl Scenario for ColdOverwrites {
         let server = run.bench.start(run.side, Keeping::Disk, &folder)?;
         let keys = run.bench.sizes.cold_keys;
         run.bench.load(&server, keys, 100)?;
-        server.compact(&run.bench.shoal, COMPACTED_WITHIN)?;
+        server.compact(run.bench.program(run.side), COMPACTED_WITHIN)?;
         let keys = keys.to_string();
         let shape = ["--op", "set", "--value-size", "100", "--keys", &keys, "--pipeline", "16"];
         run.shoal_bench("disk-overwrite-cold", &server, &shape)

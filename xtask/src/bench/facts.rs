@@ -73,7 +73,7 @@ fn read(path: &str) -> String {
 }
 
 /// The first line a program writes; empty when it cannot be run.
-fn said(program: &str, arguments: &[&str]) -> String {
+pub(super) fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).current_dir(crate::root::root()).args(arguments).output();
     let text = output.map(|output| output.stdout).unwrap_or_default();
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()

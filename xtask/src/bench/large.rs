@@ -40,7 +40,7 @@ impl Scenario for Large {
         let server = bench.start(side, Keeping::Disk, &folder)?;
         bench.load(&server, bench.sizes.many_keys, 100)?;
         bench.say(&format!("many keys, bringing to rest, {}", side.name()));
-        server.compact(&bench.shoal, STEP_WITHIN)?;
+        server.compact(bench.program(side), STEP_WITHIN)?;
         server.stop(STEP_WITHIN)?;
         self.data.insert(side, folder);
         Ok(())
@@ -50,8 +50,8 @@ impl Scenario for Large {
         let folder = self.data.get(&run.side).context("no data was prepared")?;
         let keys = run.bench.sizes.many_keys;
         let begun = Instant::now();
-        let mut server =
-            Server::start(run.side, Keeping::Disk, &run.bench.shoal, folder.path(), &[])?;
+        let program = run.bench.program(run.side);
+        let mut server = Server::start(run.side, Keeping::Disk, program, folder.path(), &[])?;
         server.wait_for(&["GET", FIRST_KEY], STEP_WITHIN)?;
         let seconds = begun.elapsed().as_secs_f64();
         run.found(START, Sample::of_work(seconds, server.cpu_seconds()?, keys));

@@ -5,11 +5,13 @@
 //! others go on.
 //! Does not know: why a number is what it is.
 
+mod against;
 mod client;
 mod cluster;
 mod disk;
 mod facts;
 mod folder;
+mod keep;
 mod large;
 mod limit;
 mod memory;
@@ -39,6 +41,9 @@ use std::time::Instant;
 
 const REDIS_PROGRAMS: [&str; 2] = ["redis-server", "redis-benchmark"];
 
+/// Counted runs of each server.
+const RUNS: usize = 5;
+
 /// Where a run keeps what it has so far, for the case that it does not reach its end.
 const UNFINISHED: &str = "target/bench-unfinished";
 
@@ -51,7 +56,10 @@ pub(crate) fn run(words: &[&str]) -> Result<bool> {
     if let ["cluster", words @ ..] = words {
         return cluster::run(words);
     }
-    let options = Options::parse(words)?;
+    if let ["against", words @ ..] = words {
+        return against::run(words);
+    }
+    let options = Options::parse(words, RUNS)?;
     for program in REDIS_PROGRAMS {
         if !on_path(program) {
             bail!(
@@ -64,13 +72,10 @@ pub(crate) fn run(words: &[&str]) -> Result<bool> {
     let folder = Folder::of_this_run()?;
     let facts = Facts::gather(&shoal, folder.path())?;
     let sizes = options.sizes();
-    let bench = Bench { options, sizes, shoal, folder, begun: Instant::now() };
-    if !ROWS.iter().any(|row| bench.wants(row.name)) {
-        let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
-        bail!("no row's name contains that; the rows are {}", names.join(", "));
-    }
-    let into = if bench.options.quick { "target/bench-quick" } else { "bench" };
-    let into = root().join(into);
+    let (begun, sides) = (Instant::now(), [Side::Redis, Side::Shoal]);
+    let bench = Bench { options, sizes, shoal, old: None, sides, folder, begun };
+    keep::some_of(&bench.options, ROWS.iter().map(|row| row.name))?;
+    let into = keep::folder(&bench.options);
     let mut results = begin(&bench, facts, &into)?;
     measure(&bench, &mut results)?;
     write(&results, &into)?;
@@ -106,19 +111,20 @@ fn program(options: &Options) -> Result<PathBuf> {
 
 /// The results to put rows into: those that are there when only some rows are asked for.
 fn begin(bench: &Bench, facts: Facts, into: &Path) -> Result<Results> {
-    let mut rows = Vec::new();
-    let before = into.join("results.json");
-    if bench.options.rows.is_some() && before.exists() {
-        let text = std::fs::read_to_string(&before)?;
-        let before: Results = serde_json::from_str(&text)
-            .with_context(|| format!("{} is not understood; run all rows", before.display()))?;
-        if !before.facts.is_same_machine(&facts) {
-            bail!("the results are of another machine; run without --rows to measure all here");
-        }
-        rows = before.rows;
-    }
+    let parts = |before: Results| (before.facts, before.rows);
+    let rows = keep::rows(&into.join("results.json"), &bench.options, &facts, parts)?;
     let (runs, quick) = (bench.options.runs, bench.options.quick);
     Ok(Results { facts, runs, seconds: bench.sizes.seconds, quick, rows, failures: Vec::new() })
+}
+
+/// All that two servers can be measured by in turns.
+fn scenarios() -> [Box<dyn Scenario>; 4] {
+    [
+        Box::new(memory::Memory),
+        Box::new(disk::Disk),
+        Box::new(disk::ColdOverwrites),
+        Box::new(large::Large::default()),
+    ]
 }
 
 /// Runs every scenario that is asked for. One that breaks off does not keep the others from it.
@@ -126,13 +132,7 @@ fn measure(bench: &Bench, results: &mut Results) -> Result<()> {
     let unfinished = root().join(UNFINISHED);
     let mut samples = Samples::new();
     let mut notes = BTreeMap::new();
-    let scenarios: [Box<dyn Scenario>; 4] = [
-        Box::new(memory::Memory),
-        Box::new(disk::Disk),
-        Box::new(disk::ColdOverwrites),
-        Box::new(large::Large::default()),
-    ];
-    for mut scenario in scenarios {
+    for mut scenario in scenarios() {
         if let Err(error) = alternate(bench, scenario.as_mut(), &mut samples) {
             fail(bench, results, format!("{}: {error:#}", scenario.name()));
         }
@@ -158,11 +158,6 @@ fn fail(bench: &Bench, results: &mut Results, failure: String) {
 }
 
 fn write(results: &Results, into: &Path) -> Result<()> {
-    std::fs::create_dir_all(into).with_context(|| into.display().to_string())?;
     let json = serde_json::to_string_pretty(results)? + "\n";
-    for (name, text) in [("results.json", json), ("RESULTS.md", table::page(results))] {
-        let path = into.join(name);
-        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
-    }
-    Ok(())
+    keep::write(into, &[("results.json", json), ("RESULTS.md", table::page(results))])
 }

@@ -3,10 +3,6 @@
 use anyhow::{Context as _, Result, bail};
 use std::path::PathBuf;
 
-/// What is accepted, for the message about what is not.
-pub(super) const USAGE: &str =
-    "cargo xtask bench [cluster] [--rows FILTER] [--runs N] [--quick] [--binary PATH]";
-
 /// The options of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
@@ -21,9 +17,9 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Reads the words after `bench`.
-    pub(super) fn parse(words: &[&str]) -> Result<Self> {
-        let mut options = Self { rows: None, runs: 5, quick: false, binary: None };
+    /// Reads the words after `bench`; unless they say otherwise, so many runs are counted.
+    pub(super) fn parse(words: &[&str], runs_otherwise: usize) -> Result<Self> {
+        let mut options = Self { rows: None, runs: runs_otherwise, quick: false, binary: None };
         let mut runs = None;
         let mut words = words.iter();
         while let Some(&word) = words.next() {
@@ -34,7 +30,7 @@ impl Options {
             let mut value = || {
                 joined
                     .or_else(|| words.next().copied())
-                    .with_context(|| format!("{name} wants a value\n{USAGE}"))
+                    .with_context(|| format!("{name} wants a value; see --help"))
             };
             match name {
                 "--rows" => options.rows = Some(value()?.to_owned()),
@@ -44,11 +40,16 @@ impl Options {
                 }
                 "--binary" => options.binary = Some(PathBuf::from(value()?)),
                 "--quick" if joined.is_none() => options.quick = true,
-                _ => bail!("bench: no such option: {word}\n{USAGE}"),
+                _ => bail!("bench: no such option: {word}; see --help"),
             }
         }
         options.runs = runs.unwrap_or(if options.quick { 1 } else { options.runs });
         Ok(options)
+    }
+
+    /// Whether this row was asked for.
+    pub(super) fn wants(&self, row: &str) -> bool {
+        self.rows.as_deref().is_none_or(|part| row.contains(part))
     }
 
     /// The sizes of this call.
@@ -110,26 +111,26 @@ mod tests {
 
     #[test]
     fn nothing_asked_is_the_committed_run() {
-        let options = Options::parse(&[]).unwrap();
+        let options = Options::parse(&[], 5).unwrap();
         assert_eq!(options.runs, 5);
         assert_eq!(options.sizes(), Sizes::COMMITTED);
     }
 
     #[test]
     fn options_are_read_in_both_spellings() {
-        let options = Options::parse(&["--rows", "disk", "--runs=7", "--binary=a/b"]).unwrap();
+        let options = Options::parse(&["--rows", "disk", "--runs=7", "--binary=a/b"], 5).unwrap();
         assert_eq!(options.rows.as_deref(), Some("disk"));
         assert_eq!(options.runs, 7);
         assert_eq!(options.binary, Some(PathBuf::from("a/b")));
-        let quick = Options::parse(&["--quick"]).unwrap();
+        let quick = Options::parse(&["--quick"], 9).unwrap();
         assert_eq!((quick.runs, quick.sizes()), (1, Sizes::QUICK));
-        assert_eq!(Options::parse(&["--runs", "3", "--quick"]).unwrap().runs, 3);
+        assert_eq!(Options::parse(&["--runs", "3", "--quick"], 5).unwrap().runs, 3);
     }
 
     #[test]
     fn what_is_not_an_option_is_refused() {
         for words in [&["--row", "a"][..], &["--runs"], &["--runs", "x"], &["--quick=1"], &["a"]] {
-            assert!(Options::parse(words).is_err(), "{words:?}");
+            assert!(Options::parse(words, 5).is_err(), "{words:?}");
         }
     }
 }

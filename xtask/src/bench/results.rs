@@ -66,6 +66,15 @@ impl Summary {
             samples: samples.to_vec(),
         })
     }
+
+    /// The median of the one over that of the other, and the same of CPU time per operation.
+    pub(super) fn ratios(above: Option<&Self>, below: Option<&Self>) -> (Option<f64>, Option<f64>) {
+        let over = |value: fn(&Self) -> f64| {
+            let (above, below) = (value(above?), value(below?));
+            (below > 0.0).then(|| above / below)
+        };
+        (over(|summary| summary.median), over(|summary| summary.cpu_s_per_million))
+    }
 }
 
 /// The middle, or the mean of the two in the middle; nothing of nothing.
@@ -127,11 +136,7 @@ impl RowResult {
     fn of(row: &Row, samples: &Samples, note: Option<&String>, facts: &Facts) -> Self {
         let summary = |side| Summary::of(samples.get(&(row.name, side)).map_or(&[], Vec::as_slice));
         let (redis, shoal) = (summary(Side::Redis), summary(Side::Shoal));
-        let both = redis.as_ref().zip(shoal.as_ref());
-        let over = |above: f64, below: f64| (below > 0.0).then(|| above / below);
-        let ratio = both.and_then(|(redis, shoal)| over(shoal.median, redis.median));
-        let cpu_ratio =
-            both.and_then(|(redis, shoal)| over(shoal.cpu_s_per_million, redis.cpu_s_per_million));
+        let (ratio, cpu_ratio) = Summary::ratios(shoal.as_ref(), redis.as_ref());
         let median = shoal.as_ref().map(|shoal| shoal.median);
         Self {
             name: row.name.to_owned(),

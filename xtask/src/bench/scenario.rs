@@ -12,7 +12,7 @@ use super::server::{Keeping, READY_WITHIN, Server, Side};
 use super::tool::{self, Measured};
 use anyhow::{Context as _, Result};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Requests sent to find a first rate.
@@ -29,6 +29,10 @@ pub(super) struct Bench {
     pub(super) sizes: Sizes,
     /// The program under measurement.
     pub(super) shoal: PathBuf,
+    /// The older one that it is measured beside.
+    pub(super) old: Option<PathBuf>,
+    /// Which two are measured in turns.
+    pub(super) sides: [Side; 2],
     pub(super) folder: Folder,
     pub(super) begun: Instant,
 }
@@ -36,7 +40,7 @@ pub(super) struct Bench {
 impl Bench {
     /// Whether this row was asked for.
     pub(super) fn wants(&self, row: &str) -> bool {
-        self.options.rows.as_deref().is_none_or(|part| row.contains(part))
+        self.options.wants(row)
     }
 
     /// Whether any of these rows was asked for.
@@ -50,9 +54,15 @@ impl Bench {
         println!("[{:02}:{:02}] {words}", seconds / 60, seconds % 60);
     }
 
+    /// The program of a side that is Shoal.
+    pub(super) fn program(&self, side: Side) -> &Path {
+        let old = self.old.as_ref().filter(|_| side == Side::Old);
+        old.unwrap_or(&self.shoal)
+    }
+
     /// Starts a server and waits until it answers.
     pub(super) fn start(&self, side: Side, keeping: Keeping, folder: &Folder) -> Result<Server> {
-        let mut server = Server::start(side, keeping, &self.shoal, folder.path(), &[])?;
+        let mut server = Server::start(side, keeping, self.program(side), folder.path(), &[])?;
         server.wait_for(&["PING"], READY_WITHIN)?;
         Ok(server)
     }
@@ -96,12 +106,12 @@ pub(super) fn alternate(
     if !bench.wants_any(scenario.rows()) {
         return Ok(());
     }
-    for side in [Side::Redis, Side::Shoal] {
+    for side in bench.sides {
         scenario.prepare(bench, side)?;
     }
     let mut rates = BTreeMap::new();
     for pair in 0..=bench.options.runs {
-        for side in order(pair) {
+        for side in order(bench.sides, pair) {
             let what = match pair {
                 0 => "warm-up".to_owned(),
                 pair => format!("run {pair} of {}", bench.options.runs),
@@ -122,8 +132,8 @@ pub(super) fn alternate(
 }
 
 /// Who begins, turn by turn, so that neither always finds the machine as the other left it.
-const fn order(pair: usize) -> [Side; 2] {
-    if pair.is_multiple_of(2) { [Side::Redis, Side::Shoal] } else { [Side::Shoal, Side::Redis] }
+const fn order([one, other]: [Side; 2], pair: usize) -> [Side; 2] {
+    if pair.is_multiple_of(2) { [one, other] } else { [other, one] }
 }
 
 /// One run of a scenario on one server.
@@ -221,9 +231,10 @@ mod tests {
 
     #[test]
     fn the_other_server_begins_in_every_pair() {
-        assert_eq!(order(0), [Side::Redis, Side::Shoal]);
-        assert_eq!(order(1), [Side::Shoal, Side::Redis]);
-        assert_eq!(order(2), order(0));
+        let sides = [Side::Redis, Side::Shoal];
+        assert_eq!(order(sides, 0), sides);
+        assert_eq!(order(sides, 1), [Side::Shoal, Side::Redis]);
+        assert_eq!(order(sides, 2), sides);
     }
 
     #[test]

@@ -27,6 +27,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 pub(super) enum Side {
     Redis,
     Shoal,
+    /// An older Shoal.
+    Old,
 }
 
 impl Side {
@@ -35,6 +37,7 @@ impl Side {
         match self {
             Self::Redis => "Redis",
             Self::Shoal => "Shoal",
+            Self::Old => "Old Shoal",
         }
     }
 }
@@ -74,7 +77,7 @@ impl Server {
         private.create(&data).with_context(|| data.display().to_string())?;
         let mut command = match side {
             Side::Redis => redis_server(port, keeping, &data),
-            Side::Shoal => shoal_serve(shoal, port, keeping, &data),
+            Side::Shoal | Side::Old => shoal_serve(shoal, port, keeping, &data),
         };
         let log = folder.join("server.log");
         let file = File::create(&log).with_context(|| log.display().to_string())?;
@@ -138,7 +141,7 @@ impl Server {
     /// compacts.
     pub(super) fn compact(&self, shoal: &Path, within: Duration) -> Result<()> {
         match self.side {
-            Side::Shoal => {
+            Side::Shoal | Side::Old => {
                 let address = format!("127.0.0.1:{}", self.port);
                 let mut command = tool::shoal(shoal);
                 command.args(["--addr", &address, "--timeout", "600s", "compact"]);

@@ -1,5 +1,6 @@
 //! The results as a page to be read.
 
+use super::facts::Facts;
 use super::results::{Results, RowResult, Summary};
 use super::rows::{ROWS, Row, Target};
 use std::collections::BTreeMap;
@@ -38,11 +39,23 @@ fn facts(results: &Results) -> String {
     format!(
         "Written by `cargo xtask bench`; how to read it: [README.md](README.md). Every run is in \
          [results.json](results.json).\n\n\
-         | | |\n|---|---|\n\
-         | date | {} |\n| commit | {} |\n| machine | {} cores, {}, {} MiB |\n| kernel | {} |\n\
-         | file system | {}, fdatasync of 4 KiB {:.3} ms (median) |\n| load before | {:.2} |\n\
-         | Redis | {} |\n| Shoal | {}, {} |\n\
+         {}| Redis | {} |\n| Shoal | {}, {} |\n\
          | runs | {} of each server in turns after a warm-up, {} s each |\n\n",
+        machine(facts),
+        facts.redis,
+        facts.shoal,
+        facts.rustc,
+        results.runs,
+        results.seconds,
+    )
+}
+
+/// The beginning of a table of what the numbers come from.
+pub(super) fn machine(facts: &Facts) -> String {
+    format!(
+        "| | |\n|---|---|\n\
+         | date | {} |\n| commit | {} |\n| machine | {} cores, {}, {} MiB |\n| kernel | {} |\n\
+         | file system | {}, fdatasync of 4 KiB {:.3} ms (median) |\n| load before | {:.2} |\n",
         facts.date,
         facts.commit,
         facts.cores,
@@ -52,11 +65,6 @@ fn facts(results: &Results) -> String {
         facts.file_system,
         facts.fdatasync_ms,
         facts.load_before,
-        facts.redis,
-        facts.shoal,
-        facts.rustc,
-        results.runs,
-        results.seconds,
     )
 }
 
@@ -78,7 +86,6 @@ fn line(result: &RowResult) -> String {
     let cpu = |side: &Option<Summary>| {
         side.as_ref().map_or_else(dash, |side| format!("{:.2}", side.cpu_s_per_million))
     };
-    let times = |ratio: Option<f64>| ratio.map_or_else(dash, |ratio| format!("{ratio:.2}×"));
     let cpu_target = row.and_then(|row| row.cpu_target);
     format!(
         "| `{}`: {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
@@ -95,6 +102,11 @@ fn line(result: &RowResult) -> String {
         cpu_target.map_or_else(dash, |target| format!("≤ {target}×")),
         result.verdict.name(),
     )
+}
+
+/// A ratio, where there is one.
+pub(super) fn times(ratio: Option<f64>) -> String {
+    ratio.map_or_else(dash, |ratio| format!("{ratio:.2}×"))
 }
 
 pub(super) fn dash() -> String {
@@ -159,7 +171,6 @@ fn notes(results: &Results) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::Facts;
     use super::super::results::Sample;
     use super::super::scenario::Samples;
     use super::super::server::Side;

@@ -19,9 +19,8 @@ use super::facts::Facts;
 use super::folder::Folder;
 use super::options::Options;
 use super::results::Sample;
-use super::{on_path, program, tool};
-use crate::root::root;
-use anyhow::{Context as _, Result, bail};
+use super::{keep, on_path, program, tool};
+use anyhow::{Context as _, Result};
 use load::{Clients, Work};
 use nodes::{Kind, Nodes};
 use results::{Results, Samples};
@@ -54,10 +53,6 @@ impl Bench {
         println!("[{:>5.0} s] {what}", self.begun.elapsed().as_secs_f64());
     }
 
-    fn wants(&self, row: &Row) -> bool {
-        self.options.rows.as_ref().is_none_or(|filter| row.name.contains(filter.as_str()))
-    }
-
     /// How long one measurement takes, in seconds.
     fn seconds(&self) -> f64 {
         self.options.sizes().seconds
@@ -66,16 +61,13 @@ impl Bench {
 
 /// Measures, writes the page and the JSON, and says whether everything could be measured.
 pub(super) fn run(words: &[&str]) -> Result<bool> {
-    let options = Options::parse(words)?;
+    let options = Options::parse(words, super::RUNS)?;
     let shoal = program(&options)?;
     let folder = Folder::of_this_run()?;
     let facts = Facts::gather(&shoal, folder.path())?;
     let bench = Bench { options, shoal, folder, begun: Instant::now() };
-    if !ROWS.iter().any(|row| bench.wants(row)) {
-        let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
-        bail!("no row's name contains that; the rows are {}", names.join(", "));
-    }
-    let into = root().join(if bench.options.quick { "target/bench-quick" } else { "bench" });
+    keep::some_of(&bench.options, ROWS.iter().map(|row| row.name))?;
+    let into = keep::folder(&bench.options);
     let mut results = begin(&bench, facts, &into)?;
     for contest in [Contest::Disk, Contest::Memory] {
         measure(&bench, contest, &mut results)?;
@@ -90,17 +82,8 @@ pub(super) fn run(words: &[&str]) -> Result<bool> {
 
 /// The results to put rows into: those that are there when only some rows are asked for.
 fn begin(bench: &Bench, facts: Facts, into: &Path) -> Result<Results> {
-    let before = into.join("cluster.json");
-    let mut rows = Vec::new();
-    if bench.options.rows.is_some() && before.exists() {
-        let text = std::fs::read_to_string(&before)?;
-        let before: Results = serde_json::from_str(&text)
-            .with_context(|| format!("{} is not understood; run all rows", before.display()))?;
-        if !before.facts.is_same_machine(&facts) {
-            bail!("the results are of another machine; run without --rows to measure all here");
-        }
-        rows = before.rows;
-    }
+    let parts = |before: Results| (before.facts, before.rows);
+    let rows = keep::rows(&into.join("cluster.json"), &bench.options, &facts, parts)?;
     Ok(Results {
         facts,
         etcd: String::new(),
@@ -115,7 +98,7 @@ fn begin(bench: &Bench, facts: Facts, into: &Path) -> Result<Results> {
 /// All wanted rows of one contest, the two clusters in turns, another one first each time.
 fn measure(bench: &Bench, contest: Contest, results: &mut Results) -> Result<()> {
     let rows: Vec<&Row> =
-        ROWS.iter().filter(|row| row.contest == contest && bench.wants(row)).collect();
+        ROWS.iter().filter(|row| row.contest == contest && bench.options.wants(row.name)).collect();
     if rows.is_empty() {
         return Ok(());
     }
@@ -227,11 +210,6 @@ fn etcd_version() -> String {
 }
 
 fn write(results: &Results, into: &Path) -> Result<()> {
-    std::fs::create_dir_all(into).with_context(|| into.display().to_string())?;
     let json = serde_json::to_string_pretty(results)? + "\n";
-    for (name, text) in [("cluster.json", json), ("CLUSTER.md", page::page(results))] {
-        let path = into.join(name);
-        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
-    }
-    Ok(())
+    keep::write(into, &[("cluster.json", json), ("CLUSTER.md", page::page(results))])
 }

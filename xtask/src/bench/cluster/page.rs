@@ -1,7 +1,7 @@
 //! The results of clusters as a page to be read.
 
 use super::super::results::{Summary, Verdict};
-use super::super::table::{dash, values};
+use super::super::table::{dash, machine, times, values};
 use super::results::{Results, RowResult};
 use super::rows::Contest;
 use std::fmt::Write as _;
@@ -45,20 +45,9 @@ fn facts(results: &Results) -> String {
     format!(
         "Written by `cargo xtask bench cluster`; how to read it: [README.md](README.md). Every run \
          is in [cluster.json](cluster.json).\n\n\
-         | | |\n|---|---|\n\
-         | date | {} |\n| commit | {} |\n| machine | {} cores, {}, {} MiB |\n| kernel | {} |\n\
-         | file system | {}, fdatasync of 4 KiB {:.3} ms (median) |\n| load before | {:.2} |\n\
-         | etcd | {} |\n| Redis | {} |\n| Shoal | {}, {} |\n\
+         {}| etcd | {} |\n| Redis | {} |\n| Shoal | {}, {} |\n\
          | runs | {} of each cluster in turns, {} s a row |\n\n",
-        facts.date,
-        facts.commit,
-        facts.cores,
-        facts.cpu_model,
-        facts.memory_mib,
-        facts.kernel,
-        facts.file_system,
-        facts.fdatasync_ms,
-        facts.load_before,
+        machine(facts),
         results.etcd,
         facts.redis,
         facts.shoal,
@@ -87,7 +76,6 @@ fn line(result: &RowResult) -> String {
     let of = |side: &Option<Summary>, what: fn(&Summary) -> Option<f64>| {
         side.as_ref().and_then(what).map_or_else(dash, |value| format!("{value:.2}"))
     };
-    let times = |ratio: Option<f64>| ratio.map_or_else(dash, |ratio| format!("{ratio:.2}×"));
     let mut line = format!(
         "| `{}` | {} | {} | {} | {} |",
         result.name,

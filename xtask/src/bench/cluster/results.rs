@@ -40,11 +40,7 @@ impl RowResult {
         };
         let [other, shoal] = kinds
             .map(|kind| Summary::of(samples.get(&(row.name, kind)).map_or(&[], Vec::as_slice)));
-        let both = other.as_ref().zip(shoal.as_ref());
-        let over = |above: f64, below: f64| (below > 0.0).then(|| above / below);
-        let ratio = both.and_then(|(other, shoal)| over(shoal.median, other.median));
-        let cpu_ratio =
-            both.and_then(|(other, shoal)| over(shoal.cpu_s_per_million, other.cpu_s_per_million));
+        let (ratio, cpu_ratio) = Summary::ratios(shoal.as_ref(), other.as_ref());
         let verdict = match (ratio, row.target) {
             (None, _) => Verdict::NotMeasured,
             (Some(_), None) => Verdict::Informative,
