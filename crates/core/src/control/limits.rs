@@ -17,8 +17,9 @@ pub(super) const NODES_PER_COMMAND: usize = 1 << 16;
 /// Bounds of what is under way at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many partitions one node takes over at a time. Each keeps a page of records per source
-    /// in memory.
+    /// How many partitions one node takes over at a time. What it holds of them in memory while it
+    /// copies, it bounds by itself; this bounds how many are written to twice meanwhile. With too few
+    /// a small cluster comes in by many rounds, each of which waits for two commands of the map.
     pub moves_per_node: NonZeroUsize,
     /// How many partitions change owners at a time in the whole cluster. One that waits, for a node
     /// that is down or because a copy was lost on the way, does not count: it moves nothing, and
@@ -37,8 +38,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            moves_per_node: some(16),
-            moves: some(64),
+            moves_per_node: some(64),
+            moves: some(256),
             partitions_per_command: some(256),
             commands_per_plan: some(64),
             patience_ms: 30_000,
