@@ -245,6 +245,11 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// The words of a code.
+fn words(code: &Value) -> String {
+    text(code).replace('_', " ")
+}
+
 /// Names in one row; a dash where there are none.
 fn row(value: &Value) -> String {
     let names: Vec<String> = list(value).iter().map(text).collect();
@@ -259,6 +264,9 @@ fn status(document: &Value) -> String {
         if fully { "fully replicated".to_owned() } else { "not fully replicated".to_owned() },
         format!("members: {} ({})", count("members"), row(&document["members"])),
     ];
+    if let Some(why) = document["starting"].as_str() {
+        lines.push(format!("this node does not serve yet: {why}"));
+    }
     for (field, what) in [("down", "down"), ("joining", "joining"), ("gone", "gone for good")] {
         if count(field) > 0 {
             lines.push(format!("{what}: {}", row(&document[field])));
@@ -270,6 +278,12 @@ fn status(document: &Value) -> String {
         text(&document["leader"]),
         row(&document["voters"])
     ));
+    for (node, why) in document["refusing_writes"].as_object().into_iter().flatten() {
+        lines.push(format!("{node} is refusing writes ({})", words(why)));
+    }
+    if count("not_heard_of") > 0 {
+        lines.push(format!("not heard of since its start: {}", row(&document["not_heard_of"])));
+    }
     for (node, copies) in document["receiving"].as_object().into_iter().flatten() {
         lines.push(format!("{node} still has to copy {copies} partitions"));
     }
@@ -320,11 +334,15 @@ fn nodes(document: &Value) -> String {
         };
         let tags = node["tags"].as_object().into_iter().flatten();
         let tags: Vec<String> = tags.map(|(tag, value)| format!("{tag}={}", text(value))).collect();
+        let mut state = text(&node["state"]);
+        if node["refusing_writes"].is_string() {
+            state += &format!(", refusing writes ({})", words(&node["refusing_writes"]));
+        }
         let this = node["this"].as_bool().unwrap_or_default();
         table.row([
             if this { format!("{name} *") } else { name },
             text(&node["id"]),
-            text(&node["state"]),
+            state,
             node["for_ms"].as_u64().map_or_else(|| "-".to_owned(), whole_seconds),
             text(&node["zone"]),
             text(&node["weight"]),
@@ -426,7 +444,8 @@ mod tests {
             "cluster": "00ff", "health": "growing", "fully_replicated": fully,
             "members": ["n1", "n2"], "down": ["n2"], "joining": [], "gone": [],
             "map_version": "0.9", "leader": "n1", "voters": ["n1", "n2"],
-            "receiving": { "n2": 7 }, "hints": 3,
+            "receiving": { "n2": 7 }, "hints": 3, "refusing_writes": { "n1": "disk_full" },
+            "not_heard_of": ["n2"],
             "keyspaces": { "default": {
                 "replication": 3, "partitions": 256, "below_target": 7, "moving": 7,
                 "copies_to_make": 7, "lost_copies": 0, "without_quorum": 0,
@@ -442,6 +461,8 @@ mod tests {
         assert!(shown.contains("\ndown: n2\n") && !shown.contains("joining"), "{shown}");
         assert!(shown.contains("map 0.9, led by n1, decided by n1, n2"), "{shown}");
         assert!(shown.contains("n2 still has to copy 7 partitions"), "{shown}");
+        assert!(shown.contains("\nn1 is refusing writes (disk full)\n"), "{shown}");
+        assert!(shown.contains("\nnot heard of since its start: n2\n"), "{shown}");
         let shown = status(&status_document(true));
         assert!(shown.contains("\nfully replicated\n"), "{shown}");
         assert!(shown.lines().last().is_some_and(|line| line.starts_with("default ")));
@@ -452,7 +473,7 @@ mod tests {
         let shown = nodes(&json!({ "nodes": [
             { "id": 1, "name": "a", "state": "up", "for_ms": null, "zone": null, "weight": 100,
               "tags": {}, "addresses": { "client": "h:1", "peer": null }, "votes": true,
-              "leads": true, "this": true, "partitions": 256 },
+              "leads": true, "this": true, "partitions": 256, "refusing_writes": "disk_full" },
             { "id": 2, "name": "b", "state": "down", "for_ms": 61_500, "zone": "z", "weight": 50,
               "tags": { "rack": "7" }, "addresses": {}, "votes": false, "leads": false,
               "this": false, "partitions": 0 },
@@ -461,6 +482,7 @@ mod tests {
         assert!(lines[1].starts_with("a *") && lines[1].contains("leads"), "{shown}");
         assert!(lines[2].contains("down") && lines[2].ends_with("rack=7"), "{shown}");
         assert!(lines[2].contains("61s"), "{shown}");
+        assert!(lines[1].contains("up, refusing writes (disk full)"), "{shown}");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use crate::afar::{Spot, Wanted};
 use crate::catalogue::Routing;
 use crate::coordinator::Coordinator;
-use crate::errand::Errands;
+use crate::errand::{Errands, View};
 use crate::node::Node;
 use crate::overlay::Overlay;
 use crate::refusal::{Code, Halt, Refusal};
@@ -48,6 +48,8 @@ pub struct Access<'n> {
     pub(crate) overlay: Option<Box<Overlay>>,
     /// What was asked of other nodes.
     pub(crate) errands: Errands,
+    /// Whether the command goes by the clock and the catalogue of an earlier run.
+    resumed: bool,
     /// The level of requests, where it is not their keyspace's.
     pub(crate) level: Option<Level>,
     pub(crate) counts: Tallies,
@@ -66,6 +68,7 @@ impl<'n> Access<'n> {
             staged: None,
             overlay: None,
             errands: Errands::default(),
+            resumed: false,
             level: None,
             counts: Tallies::default(),
             #[cfg(test)]
@@ -73,15 +76,23 @@ impl<'n> Access<'n> {
         }
     }
 
-    /// Goes on with what a run before has asked other nodes: its last command begins anew.
+    /// Goes on with what a run before has asked other nodes: its last command begins anew, and goes
+    /// by the clock and the catalogue that it began with until it is [over](Self::over).
     pub fn resume(&mut self, mut errands: Errands) {
-        errands.again();
+        if let Some(View { now, routing }) = errands.again() {
+            (self.now, self.resumed) = (now, true);
+            if let Some(routing) = routing {
+                self.routing = Guard::from_inner(routing);
+            }
+        }
         self.errands = errands;
     }
 
     /// Hands over what was asked of other nodes, for the run that is to go on with it.
     #[must_use]
     pub fn suspend(&mut self) -> Errands {
+        let (now, routing) = (self.now, &self.routing);
+        self.errands.keep(|| View { now, routing: Some(Arc::clone(routing)) });
         std::mem::take(&mut self.errands)
     }
 
@@ -89,6 +100,9 @@ impl<'n> Access<'n> {
     /// nodes is forgotten.
     pub fn over(&mut self) {
         self.errands.over();
+        if std::mem::take(&mut self.resumed) {
+            self.refresh();
+        }
     }
 
     /// Requests are carried out at this level from now on, at their keyspace's where it is `None`.
@@ -277,6 +291,9 @@ impl<'n> Access<'n> {
         let now = self.now;
         loop {
             let Some(keyspace) = self.routing.find(target) else {
+                if self.learns_of(target)? {
+                    continue;
+                }
                 require_implied(target)?;
                 self.counts.misses += 1;
                 sink.answer(Given::Found(None));
@@ -327,6 +344,9 @@ impl<'n> Access<'n> {
         let slot = Slot::of(key);
         loop {
             let Some(keyspace) = self.routing.find(target) else {
+                if self.learns_of(target)? {
+                    continue;
+                }
                 if self.answer_absent(target, update, sink)? {
                     return Ok(());
                 }
@@ -397,7 +417,42 @@ impl<'n> Access<'n> {
         }
         self.node.catalogue.make_database(number)?;
         self.reload();
+        if self.routing.find(target).is_none() {
+            // Somebody else made it, and that has not arrived here yet.
+            self.errands.read_on();
+            self.learns_of(target)?;
+        }
         Ok(())
+    }
+
+    /// Sees to it that `target` is known here if any node has made it. One of several nodes asks
+    /// once for a newer map where it does not know a name.
+    ///
+    /// # Errors
+    /// [`Halt::Away`].
+    pub fn know(&mut self, target: &Target) -> Result<(), Halt> {
+        if self.routing.find(target).is_none() {
+            self.learns_of(target)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a newer map, which may know `target`, unless this command has; whether it does.
+    #[cold]
+    pub(crate) fn learns_of(&mut self, target: &Target) -> Result<bool, Halt> {
+        self.node.is_latest()?;
+        let Some(cluster) = self.node.cluster() else { return Ok(false) };
+        let begin = |ticket| cluster.ask_for_news(ticket);
+        if !self.errands.has_news(begin) {
+            if self.patience == Patience::Inline {
+                return Err(Halt::Away);
+            }
+            self.errands.wait();
+            // It is answered now, or given up.
+            let _answered = self.errands.has_news(|_| {});
+            self.reload();
+        }
+        Ok(self.routing.find(target).is_some())
     }
 
     fn admit_event(&mut self, target: &Target, event: Millis) -> Result<(), Halt> {
@@ -406,7 +461,9 @@ impl<'n> Access<'n> {
             return Err(Refusal::new(Code::TooNew, message).into());
         }
         let Some(keyspace) = self.routing.find(target) else {
-            self.make_implied(target)?;
+            if !self.learns_of(target)? {
+                self.make_implied(target)?;
+            }
             return self.admit_event(target, event);
         };
         if keyspace.evicts() {

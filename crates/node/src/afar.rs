@@ -7,16 +7,20 @@
 //!
 //! Does not know: who is asked, and how answers travel.
 
+mod many;
+mod way;
+
+pub(crate) use many::Joined;
+
 use crate::access::Access;
-use crate::coordinator::{About, Coordinator};
-use crate::errand::{AT_ONCE, Reply, What};
+use crate::errand::{Reply, What};
 use crate::keyspace::Keyspace;
-use crate::refusal::{Code, Halt, Refusal};
+use crate::refusal::{Code, Halt, Refusal, unknown};
 use crate::request::{Answer as Given, Sink, Target, Updated};
 use bytes::Bytes;
-use shoal_core::quorum::{Forwarded, Found, Level, NoQuorum, ReadOutcome, WriteOutcome};
+use shoal_core::quorum::{Forwarded, Found, NoQuorum, ReadOutcome, WriteOutcome};
 use shoal_core::record::{OwnedBody, PLAIN};
-use shoal_core::update::{Outcome, OwnedUpdate, SetExpiry, Update, When};
+use shoal_core::update::{Outcome, SetExpiry, Update, When};
 use shoal_core::version::Millis;
 use shoal_core::{Slot, Version};
 use shoal_storage::Patience;
@@ -49,90 +53,6 @@ impl<'n> Access<'n> {
         self.routing.find(target).is_some_and(|keyspace| !keyspace.local)
     }
 
-    /// Begins to read keys that this command is about to read one after the other, so that their
-    /// answers come side by side. Where they are at hand anyway it does nothing.
-    ///
-    /// # Errors
-    /// [`Code::TryAgain`]: the command asked for other keys before.
-    pub fn ahead<'k>(
-        &mut self,
-        target: &Target,
-        keys: impl Iterator<Item = &'k [u8]>,
-    ) -> Result<(), Halt> {
-        self.begin_reads(target, keys, false)
-    }
-
-    /// The same for keys that commands to come will read, each one of them, in this order and with
-    /// nothing in between.
-    pub fn ahead_of_commands<'k>(&mut self, target: &Target, keys: impl Iterator<Item = &'k [u8]>) {
-        // What was begun for a command before is dropped if it does not fit, and asked anew.
-        let _ = self.begin_reads(target, keys, true);
-    }
-
-    fn begin_reads<'k>(
-        &mut self,
-        target: &Target,
-        keys: impl Iterator<Item = &'k [u8]>,
-        later: bool,
-    ) -> Result<(), Halt> {
-        if self.overlay.is_some() {
-            return Ok(());
-        }
-        let Some(keyspace) = self.routing.find(target).filter(|k| !k.local).map(Arc::clone) else {
-            return Ok(());
-        };
-        for (ahead, key) in keys.take(AT_ONCE).enumerate() {
-            if !crate::access::key_is_good(key) {
-                break;
-            }
-            let spot = Spot { keyspace: Arc::clone(&keyspace), slot: Slot::of(key) };
-            let (coordinator, about) = self.reading(&spot)?;
-            self.errands.foresee(ahead, What::Read, key, later, |key, ticket| {
-                coordinator.read(&about, key, Box::new(|told| ticket.tell(Reply::Read(told))));
-                Ok(())
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Removes keys, all at once, and says how many there were.
-    ///
-    /// # Errors
-    /// As [`Access::run`]; [`Code::Unknown`] where some of them were removed and others not.
-    pub fn remove_all<'k>(
-        &mut self,
-        target: &Target,
-        keys: impl Iterator<Item = &'k [u8]> + Clone,
-    ) -> Result<i64, Halt> {
-        let update = Update::Delete { when: When::Always };
-        let Some(keyspace) = self.routing.find(target).map(Arc::clone) else { return Ok(0) };
-        let mut keys = keys.peekable();
-        let (mut count, mut joined) = (0, Joined::default());
-        let mut begun = 0;
-        while let Some(key) = keys.peek().copied() {
-            let spot = |key| Spot { keyspace: Arc::clone(&keyspace), slot: Slot::of(key) };
-            if begun == 0 {
-                for (ahead, key) in keys.clone().take(AT_ONCE).enumerate() {
-                    self.begin_update(ahead, &spot(key), key, &update)?;
-                    begun += 1;
-                }
-            }
-            begun -= 1;
-            keys.next();
-            let reply = self.consult_update(&spot(key), key, &update)?;
-            match self.changed(reply) {
-                Ok((Outcome::Done, ..)) => {
-                    count += 1;
-                    joined.done();
-                }
-                Ok(_) => joined.done(),
-                Err(refusal) => joined.refused(refusal),
-            }
-        }
-        joined.end()?;
-        Ok(count)
-    }
-
     /// Reads a key.
     pub(crate) fn read_afar(
         &mut self,
@@ -159,8 +79,9 @@ impl<'n> Access<'n> {
 
     /// The newest record of a key.
     pub(crate) fn look(&mut self, spot: &Spot, key: &[u8]) -> Result<Found, Halt> {
-        let (coordinator, about) = self.reading(spot)?;
+        let way = self.to_read(spot);
         let reply = self.consult(What::Read, key, |key, ticket| {
+            let (coordinator, about) = way.open()?;
             coordinator.read(&about, key, Box::new(|told| ticket.tell(Reply::Read(told))));
             Ok(())
         })?;
@@ -202,7 +123,7 @@ impl<'n> Access<'n> {
                                no event time";
                 return Err(Refusal::new(Code::BadRequest, message).into());
             }
-            let reply = self.consult_update(spot, key, update)?;
+            let reply = self.consult_update(spot, key, update, true)?;
             let (outcome, before, version) = self.changed(reply)?;
             self.counts.writes += u64::from(outcome != Outcome::Unmet);
             let before = before.as_ref().map(|record| record.borrow());
@@ -210,8 +131,9 @@ impl<'n> Access<'n> {
             return Ok(());
         };
         let gone = matches!(next.0, OwnedBody::Tombstone);
-        let (coordinator, about) = self.writing(spot)?;
+        let way = self.to_write(spot);
         let reply = self.consult(What::Write, key, |key, ticket| {
+            let (coordinator, about) = way.open()?;
             let (body, expires_at) = next;
             let done = Box::new(|told| ticket.tell(Reply::Write(told)));
             let begun = match event_time {
@@ -266,33 +188,17 @@ impl<'n> Access<'n> {
         })
     }
 
-    fn begin_update(
-        &mut self,
-        ahead: usize,
-        spot: &Spot,
-        key: &[u8],
-        update: &Update<'_>,
-    ) -> Result<(), Halt> {
-        let (coordinator, about) = self.writing(spot)?;
-        self.errands.foresee(ahead, What::Update, key, false, |key, ticket| {
-            let done = Box::new(|told| ticket.tell(Reply::Update(told)));
-            coordinator.update(&about, key, OwnedUpdate::from(update), done);
-            Ok(())
-        })
-    }
-
+    /// What comes of a change that is carried out where the key's changes are; with `look` what was
+    /// there before is told.
     pub(crate) fn consult_update(
         &mut self,
         spot: &Spot,
         key: &[u8],
         update: &Update<'_>,
+        look: bool,
     ) -> Result<Reply, Halt> {
-        let (coordinator, about) = self.writing(spot)?;
-        self.consult(What::Update, key, |key, ticket| {
-            let done = Box::new(|told| ticket.tell(Reply::Update(told)));
-            coordinator.update(&about, key, OwnedUpdate::from(update), done);
-            Ok(())
-        })
+        let way = self.to_write(spot);
+        self.consult(What::Update, key, |key, ticket| way.update(key, update, look, ticket))
     }
 
     /// Begins to write records of one slot as one, `ahead` questions from now.
@@ -302,9 +208,10 @@ impl<'n> Access<'n> {
         spot: &Spot,
         records: Vec<(Bytes, OwnedBody, Option<Millis>)>,
     ) -> Result<(), Halt> {
-        let (coordinator, about) = self.writing(spot)?;
+        let way = self.to_write(spot);
         let name = spot.slot.number().to_be_bytes();
         self.errands.foresee(ahead, What::Write, &name, false, |_, ticket| {
+            let (coordinator, about) = way.open()?;
             let done = Box::new(|told| ticket.tell(Reply::Write(told)));
             let begun = coordinator.write(&about, records, done);
             begun.map_err(|error| Refusal::new(Code::ClockSkewed, error.to_string()))
@@ -321,41 +228,27 @@ impl<'n> Access<'n> {
     }
 
     /// The answer to the command's next question: here where waiting is allowed, else by leaving.
+    /// One that is there already is given whatever has become of the map since.
     pub(crate) fn consult(
         &mut self,
         what: What,
         key: &[u8],
         begin: impl FnOnce(Bytes, crate::errand::Ticket) -> Result<(), Refusal>,
     ) -> Result<Reply, Halt> {
-        if let Some(reply) = self.errands.ask(what, key, begin)? {
-            return Ok(reply);
-        }
+        self.errands.bound_by(&self.node.answers);
+        let mut reply = self.errands.ask(what, key, begin)?;
         if self.patience == Patience::Inline {
-            return Err(Halt::Away);
+            return reply.ok_or(Halt::Away);
         }
-        self.errands.wait();
-        Ok(self.errands.last().unwrap_or(Reply::Lost))
-    }
-
-    fn reading(&self, spot: &Spot) -> Result<(&'n Arc<Coordinator>, About), Halt> {
-        self.about(spot, spot.keyspace.definition.options.read_level)
-    }
-
-    fn writing(&self, spot: &Spot) -> Result<(&'n Arc<Coordinator>, About), Halt> {
-        self.about(spot, spot.keyspace.definition.options.write_level)
-    }
-
-    fn about(&self, spot: &Spot, usual: Level) -> Result<(&'n Arc<Coordinator>, About), Halt> {
-        self.node.is_latest()?;
-        let (keyspace, slot) = (spot.keyspace.definition.incarnation, spot.slot);
-        let coordinator = self.others();
-        let there = coordinator.filter(|c| c.routes().find(keyspace, slot).is_some());
-        let Some(coordinator) = there else {
-            let message = "the map is not known here yet, or has just changed";
-            return Err(Refusal::new(Code::TryAgain, message).into());
-        };
-        let level = self.level.unwrap_or(usual);
-        Ok((coordinator, About { keyspace, slot, level }))
+        if reply.is_none() {
+            self.errands.wait();
+            reply = self.errands.last();
+        }
+        if matches!(what, What::Read | What::Walk) {
+            // Who waits in place does not run again; what came of changes is kept all the same.
+            self.errands.let_go();
+        }
+        Ok(reply.unwrap_or(Reply::Lost))
     }
 
     /// What came of a plain write.
@@ -408,44 +301,12 @@ impl<'n> Access<'n> {
     }
 }
 
-pub(crate) fn unknown() -> Refusal {
-    Refusal::new(Code::Unknown, "write may have happened")
-}
-
 pub(crate) fn conflict() -> Refusal {
     Refusal::new(Code::Conflict, "others changed it every time; nothing was written")
 }
 
 fn unanswered() -> Refusal {
     Refusal::new(Code::TryAgain, "the other nodes did not answer in time")
-}
-
-/// What came of writes of several keys, as one.
-#[derive(Default)]
-pub(crate) struct Joined {
-    any_done: bool,
-    any_unknown: bool,
-    first: Option<Refusal>,
-}
-
-impl Joined {
-    pub(crate) fn done(&mut self) {
-        self.any_done = true;
-    }
-
-    pub(crate) fn refused(&mut self, refusal: Refusal) {
-        self.any_unknown |= refusal.code.row().may_have_happened;
-        self.first.get_or_insert(refusal);
-    }
-
-    /// Succeeds where all have. Fails as one that did not happen only where none may have.
-    pub(crate) fn end(self) -> Result<(), Refusal> {
-        match self.first {
-            None => Ok(()),
-            Some(refusal) if !self.any_done && !self.any_unknown => Err(refusal),
-            Some(_) => Err(unknown()),
-        }
-    }
 }
 
 #[cfg(test)]

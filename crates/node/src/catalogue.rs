@@ -26,6 +26,8 @@ pub(crate) struct Routing {
     pub(crate) map: Arc<ClusterMap>,
     by_name: HashMap<Arc<str>, Arc<Keyspace>>,
     by_database: Vec<Option<Arc<Keyspace>>>,
+    /// Whether this node answers for all of it by itself.
+    local: bool,
 }
 
 impl Routing {
@@ -34,6 +36,11 @@ impl Routing {
             Target::Database(number) => self.by_database.get(usize::from(*number))?.as_ref(),
             Target::Named(name) => self.by_name.get(name),
         }
+    }
+
+    /// Whether this node answers for all keyspaces by itself.
+    pub(crate) const fn is_local(&self) -> bool {
+        self.local
     }
 
     /// The keyspace that is kept under `space`.
@@ -364,7 +371,7 @@ fn next_routing(
         }
         by_name.insert(Arc::clone(&keyspace.name), keyspace);
     }
-    Ok(Routing { map: Arc::clone(map), by_name, by_database })
+    Ok(Routing { map: Arc::clone(map), by_name, by_database, local })
 }
 
 /// Whether the engine keeps the two in the same space and by the same rules.

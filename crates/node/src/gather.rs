@@ -2,25 +2,28 @@
 //!
 //! Holds: a partition that nobody can be asked about is an error, never a shorter answer. Who
 //! leads a slot is looked up anew for every page, so that a walk goes on where another node took
-//! over; a cursor's position within a slot is then one of the other node's store.
+//! over. A transaction sees what it has written.
 //!
 //! Does not know: what is done with the entries.
 
+mod ask;
+mod staged;
+
 use crate::access::Access;
-use crate::cluster::{Walk, WalkWhat, Walked, walk_over};
-use crate::errand::{Reply, What};
+use crate::cluster::{Walk, WalkEntry, WalkWhat, Walked};
 use crate::keyspace::Keyspace;
 use crate::refusal::{Code, Halt, Refusal};
 use crate::request::Target;
 use crate::rules::read_record;
+use crate::scan::Listing;
 use crate::scope::Scope;
+use ask::{Heard, Passed, rest, unexpected};
+use shoal_core::record::OwnedRecord;
 use shoal_core::slot::SLOT_COUNT;
-use shoal_core::{NodeId, Record, Slot};
+use shoal_core::{Record, Slot};
 use shoal_storage::{Patience, Tally};
 use std::ops::Range;
-
-/// Entries, each a key and its record.
-type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+use std::sync::Arc;
 
 impl Access<'_> {
     /// How many keys there are in `scope`, and how many of them carry an expiry; in a cluster each
@@ -29,36 +32,57 @@ impl Access<'_> {
     /// # Errors
     /// As [`Access::scan`].
     pub fn count_all(&mut self, target: &Target, scope: Scope) -> Result<Tally, Halt> {
+        self.know(target)?;
         let Some(keyspace) = self.routing.find(target).cloned() else {
             return Ok(Tally::default());
         };
-        if keyspace.local || scope != Scope::Cluster {
+        if keyspace.local || scope == Scope::Held {
             return Ok(self.count_in(target, scope));
         }
-        let runs = self.runs(&keyspace);
-        let walks = runs.into_iter().map(|(slots, leader)| {
-            let walk = Walk { keyspace: keyspace.space(), slots, what: WalkWhat::Count };
-            (leader, walk)
-        });
-        let walks: Vec<(NodeId, Walk)> = walks.collect();
-        let me = self.node.id();
-        for (ahead, (leader, walk)) in walks.iter().filter(|(at, _)| *at != me).enumerate() {
-            self.begin_walk(ahead, *leader, walk)?;
+        if scope == Scope::Led {
+            self.no_part_in_transaction()?;
+            let slots = self.slots_in(&keyspace, scope);
+            return self.look_at_led(
+                &keyspace,
+                &slots,
+                |access| Ok(access.count_in(target, scope)),
+            );
         }
-        let mut sum = Tally::default();
-        for (leader, walk) in &walks {
-            match self.walk(*leader, walk)? {
-                Walked::Count { keys, expiring } => sum = sum.plus(Tally { keys, expiring }),
-                other => return Err(unexpected(&other)),
+        let written = self.written_tally(&keyspace)?;
+        Ok(self.count_cluster(&keyspace)?.plus(written))
+    }
+
+    fn count_cluster(&mut self, keyspace: &Arc<Keyspace>) -> Result<Tally, Halt> {
+        let walk = |slots| Walk { keyspace: keyspace.space(), slots, what: WalkWhat::Count };
+        let (runs, me) = (self.runs(keyspace), self.node.id());
+        for (ahead, (slots, leader)) in runs.iter().filter(|(_, at)| *at != me).enumerate() {
+            self.begin_walk(ahead, *leader, &walk(slots.clone()))?;
+        }
+        let (mut sum, mut missed) = (Tally::default(), Vec::new());
+        for (slots, leader) in runs {
+            let mut passed = Passed::default();
+            match self.walk(leader, &walk(slots.clone()))? {
+                Heard::Walked(walked) => sum = sum.plus(counted(&walked)?),
+                Heard::Elsewhere => passed.by(leader, false),
+                Heard::Nothing => passed.by(leader, true),
+            }
+            missed.push((slots, passed));
+        }
+        for (mut slots, passed) in missed.into_iter().filter(|(_, passed)| passed.is_any()) {
+            while !slots.is_empty() {
+                let what = &WalkWhat::Count;
+                let asked = self.ask_around(keyspace, &slots, what, passed.clone())?;
+                sum = sum.plus(counted(&asked.1)?);
+                slots.start = asked.0.end;
             }
         }
         Ok(sum)
     }
 
-    /// As [`Access::scan_slots`], of the whole cluster.
+    /// As [`Access::scan_slots`], of the whole cluster. Records come without their values.
     pub(crate) fn scan_cluster(
         &mut self,
-        keyspace: &Keyspace,
+        keyspace: &Arc<Keyspace>,
         (mut slot, mut position): (u16, u64),
         count: usize,
         visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool,
@@ -68,23 +92,33 @@ impl Access<'_> {
             if left == 0 {
                 return Ok(Some((slot, position)));
             }
-            let (slots, leader) = self.run_from(keyspace, slot)?;
             let what = WalkWhat::Page { position, count: left };
-            let walk = Walk { keyspace: keyspace.space(), slots, what };
-            let walked = self.walk(leader, &walk)?;
+            let (_, walked) = self.ask_around(keyspace, &rest(slot), &what, Passed::default())?;
             let Walked::Page { entries, slot: next_slot, position: next } = walked else {
                 return Err(unexpected(&walked));
             };
+            if (next_slot, next) == (slot, position) {
+                return Err(Refusal::new(Code::Storage, "a walk came no further").into());
+            }
             // What is shown has left the page, so the walk ends behind all of it.
             let mut goes_on = true;
+            let mut shown = 0;
             for (key, record) in &entries {
-                goes_on &= visit(key, read_record(key, record)?);
+                if !self.has_written(keyspace, key) {
+                    goes_on &= visit(key, read_record(key, record)?);
+                }
+                shown += 1;
             }
-            left = left.saturating_sub(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+            // Of each slot when it is entered.
+            let entered = slot + u16::from(position > 0)..next_slot + u16::from(next > 0);
+            for (key, record) in self.written_to(keyspace, entered) {
+                if let Some(record) = record {
+                    goes_on &= visit(&key, record.borrow());
+                    shown += 1;
+                }
+            }
+            left = if goes_on { left.saturating_sub(shown) } else { 0 };
             (slot, position) = (next_slot, next);
-            if !goes_on {
-                left = 0;
-            }
         }
         Ok(None)
     }
@@ -92,39 +126,74 @@ impl Access<'_> {
     /// As [`Access::list_slots`], of the whole cluster.
     pub(crate) fn list_cluster(
         &mut self,
-        keyspace: &Keyspace,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
+        keyspace: &Arc<Keyspace>,
+        listing: &Listing<'_>,
         visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool,
     ) -> Result<bool, Halt> {
-        let mut slot = after.map_or(0, |key| Slot::of(key).number());
-        let mut after = after.map(<[u8]>::to_vec);
-        let mut left = u32::try_from(limit).unwrap_or(u32::MAX);
+        let mut slot = listing.after.map_or(0, |key| Slot::of(key).number());
+        let mut after = listing.after.map(<[u8]>::to_vec);
+        let mut left = listing.limit;
         while slot < SLOT_COUNT && left > 0 {
-            let (slots, leader) = self.run_from(keyspace, slot)?;
-            let end = slots.end;
-            let what = WalkWhat::List { prefix: prefix.to_vec(), after: after.take(), limit: left };
-            let walk = Walk { keyspace: keyspace.space(), slots, what };
-            let walked = self.walk(leader, &walk)?;
-            let Walked::List { entries, until, more } = walked else {
-                return Err(unexpected(&walked));
+            let what = WalkWhat::List {
+                prefix: listing.prefix.to_vec(),
+                after: after.clone(),
+                limit: u32::try_from(left).unwrap_or(u32::MAX),
+                values: listing.values,
             };
-            show(&entries, visit)?;
-            left = left.saturating_sub(u32::try_from(entries.len()).unwrap_or(u32::MAX));
-            match entries.into_iter().next_back() {
-                Some((key, _)) if more => {
-                    slot = Slot::of(&key).number();
-                    after = Some(key);
+            let asked = self.ask_around(keyspace, &rest(slot), &what, Passed::default())?;
+            let Walked::List { entries, until, more } = asked.1 else {
+                return Err(unexpected(&asked.1));
+            };
+            let end = until.min(asked.0.end);
+            let last = entries.last().filter(|_| more).map(|(key, _)| key.clone());
+            let reach = Reach { slot, after: after.take(), last: last.as_deref(), end };
+            let shown = self.join_written(keyspace, listing.prefix, entries.clone(), &reach);
+            let is_cut = shown.len() > left;
+            let mut last = last;
+            for (key, found) in shown.into_iter().take(left) {
+                match &found {
+                    Found::Sent(record) => visit(&key, read_record(&key, record)?),
+                    Found::Written(record) => visit(&key, record.borrow()),
+                };
+                left -= 1;
+                if is_cut {
+                    last = Some(key);
                 }
-                _ => slot = until.min(end),
             }
+            slot = last.as_deref().map_or(end, |key| Slot::of(key).number());
+            after = last;
         }
         Ok(slot < SLOT_COUNT)
     }
 
+    /// Puts what the transaction has written into a part of a list that was sent, in its order.
+    fn join_written(
+        &self,
+        keyspace: &Keyspace,
+        prefix: &[u8],
+        sent: Vec<WalkEntry>,
+        reach: &Reach<'_>,
+    ) -> Vec<(Vec<u8>, Found)> {
+        let sent = sent.into_iter().filter(|(key, _)| !self.has_written(keyspace, key));
+        let mut shown: Vec<_> = sent.map(|(key, record)| (key, Found::Sent(record))).collect();
+        let written = self.written_to(keyspace, reach.slots());
+        let wanted = written.into_iter().filter_map(|(key, record)| {
+            let wanted = key.starts_with(prefix) && reach.has(&key);
+            record.filter(|_| wanted).map(|record| (key, Found::Written(record)))
+        });
+        let before = shown.len();
+        shown.extend(wanted);
+        if shown.len() > before {
+            shown.sort_by_cached_key(|(key, _)| (Slot::of(key).number(), key.clone()));
+        }
+        shown
+    }
+
     /// A live key of the cluster, from a slot drawn at random on.
-    pub(crate) fn random_key_afar(&mut self, keyspace: &Keyspace) -> Result<Option<Vec<u8>>, Halt> {
+    pub(crate) fn random_key_afar(
+        &mut self,
+        keyspace: &Arc<Keyspace>,
+    ) -> Result<Option<Vec<u8>>, Halt> {
         const DRAWN: usize = 16;
         if self.patience == Patience::Inline {
             // Run again it would draw another one.
@@ -149,77 +218,56 @@ impl Access<'_> {
         Ok(None)
     }
 
-    /// Who leads which slots.
-    fn runs(&self, keyspace: &Keyspace) -> Vec<(Range<u16>, NodeId)> {
-        let leaders = self.node.leaders(&keyspace.definition);
-        leaders.into_iter().map(|(run, leader)| (*run.start()..*run.end() + 1, leader)).collect()
-    }
-
-    /// From `slot` on, as many as one node leads.
-    fn run_from(&self, keyspace: &Keyspace, slot: u16) -> Result<(Range<u16>, NodeId), Halt> {
-        let runs = self.runs(keyspace);
-        let run = runs.into_iter().find(|(run, _)| run.contains(&slot));
-        let (run, leader) = run.ok_or_else(|| Halt::from(elsewhere()))?;
-        Ok((slot..run.end, leader))
-    }
-
-    fn out_of_reach(&self, node: NodeId) -> Halt {
-        let known = self.routing.map.nodes.get(&node);
-        let name = known.map_or_else(|| node.to_string(), |info| info.name.clone());
-        let message = format!("have 0 of 1 needed, unreachable: {name}");
-        Refusal::new(Code::NoQuorum, message).into()
-    }
-
-    fn begin_walk(&mut self, ahead: usize, leader: NodeId, walk: &Walk) -> Result<(), Halt> {
-        let body = walk.encode();
-        let Some(cluster) = self.node.cluster() else { return Err(elsewhere().into()) };
-        self.errands.foresee(ahead, What::Walk, &body, false, |body, ticket| {
-            cluster.ask_to_walk(leader, body, move |walked| ticket.tell(Reply::Walked(walked)));
-            Ok(())
-        })
-    }
-
-    /// What came of a walk at `leader`.
-    fn walk(&mut self, leader: NodeId, walk: &Walk) -> Result<Walked, Halt> {
-        self.node.is_latest()?;
-        let Some(cluster) = self.node.cluster() else { return Err(elsewhere().into()) };
-        let walked = if leader == self.node.id() {
-            if self.patience == Patience::Inline {
-                return Err(Halt::Cold);
-            }
-            walk_over(self.node, cluster, walk.clone())
-        } else {
-            let body = walk.encode();
-            let reply = self.consult(What::Walk, &body, |body, ticket| {
-                cluster.ask_to_walk(leader, body, move |walked| ticket.tell(Reply::Walked(walked)));
-                Ok(())
-            })?;
-            match reply {
-                Reply::Walked(Some(walked)) => walked,
-                Reply::Walked(None) => return Err(self.out_of_reach(leader)),
-                _ => return Err(elsewhere().into()),
-            }
-        };
-        match walked {
-            Walked::Elsewhere => Err(elsewhere().into()),
-            Walked::Failed(why) => Err(Refusal::new(Code::Storage, why).into()),
-            walked => Ok(walked),
+    /// What this node leads is not shown to a transaction, which would not see what it has written.
+    pub(crate) fn no_part_in_transaction(&self) -> Result<(), Halt> {
+        if self.overlay.is_none() {
+            return Ok(());
         }
+        let message = "among several nodes a transaction cannot list or count one node's part";
+        Err(Refusal::new(Code::BadRequest, message).into())
     }
 }
 
-fn show(entries: &Entries, visit: &mut dyn FnMut(&[u8], Record<'_>) -> bool) -> Result<(), Halt> {
-    for (key, record) in entries {
-        visit(key, read_record(key, record)?);
+/// How far a part of a list reaches.
+struct Reach<'r> {
+    /// The first slot.
+    slot: u16,
+    /// In it, the key behind which it begins.
+    after: Option<Vec<u8>>,
+    /// The key with which it ends, where that is not the end of a slot.
+    last: Option<&'r [u8]>,
+    /// The slot behind its last one.
+    end: u16,
+}
+
+impl Reach<'_> {
+    fn slots(&self) -> Range<u16> {
+        self.slot..self.last.map_or(self.end, |last| Slot::of(last).number() + 1)
     }
-    Ok(())
+
+    /// Whether `key`, of one of its slots, is within it.
+    fn has(&self, key: &[u8]) -> bool {
+        let slot = Slot::of(key).number();
+        let behind = self.after.as_deref().is_none_or(|after| slot > self.slot || key > after);
+        let before = |last: &[u8]| slot < Slot::of(last).number() || key <= last;
+        behind && self.last.is_none_or(before)
+    }
 }
 
-fn elsewhere() -> Refusal {
-    let message = "who holds a part of the keyspace has just changed; send it again";
-    Refusal::new(Code::TryAgain, message)
+/// A record of a list.
+enum Found {
+    /// In the form in which it was sent.
+    Sent(Vec<u8>),
+    /// One that the transaction is about to write.
+    Written(OwnedRecord),
 }
 
-fn unexpected(walked: &Walked) -> Halt {
-    Refusal::new(Code::Storage, format!("another answer was expected than {walked:?}")).into()
+fn counted(walked: &Walked) -> Result<Tally, Halt> {
+    match *walked {
+        Walked::Count { keys, expiring } => Ok(Tally { keys, expiring }),
+        ref other => Err(unexpected(other)),
+    }
 }
+
+#[cfg(test)]
+mod tests;

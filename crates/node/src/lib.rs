@@ -43,14 +43,14 @@ pub mod transport;
 pub use access::{Access, EVENT_SKEW_MS, FORESEEN, MAX_KEY, removed};
 pub use clock::TimeSource;
 pub use errand::{AT_ONCE as FORESEEN_AFAR, Errands};
-pub use node::{KeyspaceInfo, Node, NodeConfig, NodeStatus, StartError};
+pub use node::{Entry, KeyspaceInfo, Node, NodeConfig, NodeStatus, StartError};
 pub use refusal::{Code, Halt, Refusal, Row};
 pub use request::{Answer, Request, Sink, Target, Updated};
-pub use scan::bad_cursor;
+pub use scan::{Listing, bad_cursor};
 pub use scope::Scope;
 pub use seeing::{
-    ClusterShown, Explained, HeldAnswer, HeldBy, LocalKeys, MemberShown, Presence, REPAIR_FIGURES,
-    RepairFigure, VerdictShown,
+    ClusterShown, Explained, HeldAnswer, HeldBy, LocalKeys, MemberShown, Presence, Queues,
+    REPAIR_FIGURES, RepairFigure, RequestFigure, VerdictShown,
 };
 pub use stats::Stats;
 pub use transaction::{Footprint, Watched};

@@ -7,11 +7,13 @@
 //! that stopped cleanly has every file synced and marked so.
 
 mod config;
+mod entry;
 mod error;
 mod keyspaces;
 mod open;
 
 pub use config::NodeConfig;
+pub use entry::Entry;
 pub use error::StartError;
 pub use keyspaces::KeyspaceInfo;
 pub(crate) use open::FIRST_NODE;
@@ -21,6 +23,7 @@ use crate::catalogue::Catalogue;
 use crate::clock::NodeClock;
 use crate::cluster::{Cluster, Ground};
 use crate::coordinator::Coordinator;
+use crate::errand::Budget;
 use crate::refusal::Refusal;
 use crate::rules::Rules;
 use crate::stats::Stats;
@@ -43,6 +46,8 @@ pub struct Node {
     pub(crate) clock: Arc<NodeClock>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) stats: Stats,
+    /// What bounds the answers of other nodes that commands hold.
+    pub(crate) answers: Arc<Budget>,
     directory: DataDirectory,
     started: Instant,
     sweep: OnceLock<Sweep>,

@@ -10,10 +10,14 @@
 //! Not held: keys of one slot that are written together replace what came between their reading
 //! and their writing, and others may see one slot changed before the next.
 
+mod standing;
+
+pub(crate) use standing::Standing;
+
 use crate::access::Access;
-use crate::afar::{Joined, Next, Spot, Wanted, conflict, unknown};
+use crate::afar::{Joined, Next, Spot, Wanted, conflict};
 use crate::errand::AT_ONCE;
-use crate::refusal::{Code, Halt, Refusal};
+use crate::refusal::{Code, Halt, Refusal, unknown};
 use crate::request::{Answer as Given, Sink, Updated};
 use crate::transaction::Footprint;
 use bytes::Bytes;
@@ -49,14 +53,14 @@ struct Group {
 
 struct Entry {
     key: Bytes,
-    next: Staged,
+    next: Pending,
 }
 
 /// A value to be, or the mark that there is to be none.
 #[derive(Clone)]
-pub(crate) struct Staged(Next);
+pub(crate) struct Pending(Next);
 
-impl Staged {
+impl Pending {
     /// The record that it will be, but for its version.
     pub(crate) fn as_record(&self) -> Option<OwnedRecord> {
         let (body, expires_at) = &self.0;
@@ -67,7 +71,7 @@ impl Staged {
 
 impl Overlay {
     /// What is to be under a key; `None` where the transaction has not written it.
-    pub(crate) fn find(&self, spot: &Spot, key: &[u8]) -> Option<&Staged> {
+    pub(crate) fn find(&self, spot: &Spot, key: &[u8]) -> Option<&Pending> {
         let place = self.places.get(&(spot.keyspace.space(), spot.slot.number()))?;
         let group = &self.groups[*place];
         Some(&group.entries[*group.places.get(key)?].next)
@@ -90,18 +94,21 @@ impl Overlay {
         });
         let group = &mut groups[at];
         if let Some(known) = group.places.get(key) {
-            group.entries[*known].next = Staged(next);
+            group.entries[*known].next = Pending(next);
             return;
         }
         let key = Bytes::copy_from_slice(key);
         group.places.insert(key.clone(), group.entries.len());
-        group.entries.push(Entry { key, next: Staged(next) });
+        group.entries.push(Entry { key, next: Pending(next) });
     }
 }
 
 impl<'n> Access<'n> {
     /// Whether anything in `footprint` is held by several nodes.
     pub(crate) fn reaches_afar(&self, footprint: &Footprint<'_>) -> bool {
+        if self.routing.is_local() {
+            return false;
+        }
         let keys = footprint.keys.iter().map(|(target, _)| *target);
         keys.chain(footprint.whole.iter().copied()).any(|target| self.is_spread(target))
     }
@@ -119,7 +126,11 @@ impl<'n> Access<'n> {
         self.overlay = Some(Box::default());
         let outcome = f(self);
         let overlay = self.overlay.take().unwrap_or_default();
-        let result = outcome?;
+        let result = outcome.map_err(|halt| match halt {
+            // It ran before, came to its end and wrote.
+            Halt::Refused(_) if self.errands.may_have_changed() => unknown().into(),
+            halt => halt,
+        })?;
         if footprint.side_by_side {
             self.send_side_by_side(&overlay)?;
         } else {
@@ -146,7 +157,7 @@ impl<'n> Access<'n> {
             return Ok(());
         }
         let staged = self.overlay.as_ref().and_then(|overlay| overlay.find(spot, wanted.key));
-        let (record, now) = match staged.map(Staged::as_record) {
+        let (record, now) = match staged.map(Pending::as_record) {
             Some(record) => (record, self.now),
             None => {
                 let found = self.look(spot, wanted.key)?;
@@ -172,20 +183,26 @@ impl<'n> Access<'n> {
         self.counts.writes += 1;
     }
 
-    /// Writes slot after slot. Where the first cannot be written, nothing was.
+    /// Writes slot after slot. Where one cannot be written and none was before, nothing was.
     fn send_in_order(&mut self, overlay: &Overlay) -> Result<(), Halt> {
-        for (index, group) in overlay.groups.iter().enumerate() {
-            let sent = self.send(overlay, group)?;
-            let Err(refusal) = sent else { continue };
-            let is_first = index == 0;
-            if !is_first && refusal.code == Code::Conflict && group.only_removes() {
+        let mut any_sent = false;
+        for group in &overlay.groups {
+            let refusal = match self.send(overlay, group)? {
+                Ok(sent) => {
+                    any_sent |= sent;
+                    continue;
+                }
+                Err(refusal) => refusal,
+            };
+            let changed_since = refusal.code == Code::Conflict;
+            if any_sent && changed_since && group.only_removes() {
                 // Whoever changed it since did so after it was gone.
                 continue;
             }
-            if is_first && refusal.code == Code::Conflict && self.may_begin_anew() {
+            if !any_sent && changed_since && self.may_begin_anew() {
                 return Err(Halt::Away);
             }
-            return Err(if is_first { refusal } else { unknown() }.into());
+            return Err(if any_sent { unknown() } else { refusal }.into());
         }
         Ok(())
     }
@@ -195,8 +212,8 @@ impl<'n> Access<'n> {
         self.patience == Patience::Inline && self.errands.retry()
     }
 
-    /// Writes one slot's keys.
-    fn send(&mut self, overlay: &Overlay, group: &Group) -> Result<Result<(), Refusal>, Halt> {
+    /// Writes one slot's keys; whether there was anything to write.
+    fn send(&mut self, overlay: &Overlay, group: &Group) -> Result<Result<bool, Refusal>, Halt> {
         let spot = &group.spot;
         if let [entry] = &group.entries[..]
             && let Some(tag) = overlay.seen.get(&(spot.keyspace.space(), entry.key.clone()))
@@ -204,32 +221,32 @@ impl<'n> Access<'n> {
             return self.send_if_unchanged(spot, entry, *tag);
         }
         self.begin_write(0, spot, group.records())?;
-        Ok(self.end_write(spot)?.map(|_| ()))
+        Ok(self.end_write(spot)?.map(|_| true))
     }
 
-    /// Writes one key if it is as it was when it was read.
+    /// Writes one key if it is as it was when it was read; whether there was anything to write.
     fn send_if_unchanged(
         &mut self,
         spot: &Spot,
         entry: &Entry,
         tag: Option<Tag>,
-    ) -> Result<Result<(), Refusal>, Halt> {
+    ) -> Result<Result<bool, Refusal>, Halt> {
         let tags: Vec<Tag> = tag.into_iter().collect();
         let when = if tags.is_empty() { When::Absent } else { When::TagIn(&tags) };
-        let Staged((body, expires_at)) = &entry.next;
+        let Pending((body, expires_at)) = &entry.next;
         let update = match body {
             OwnedBody::Live { bytes, .. } => {
                 let expiry = expires_at.map_or(SetExpiry::Forever, SetExpiry::At);
                 Update::Set { value: bytes, expiry, when }
             }
             // There was nothing, and there is to be nothing.
-            OwnedBody::Tombstone if tags.is_empty() => return Ok(Ok(())),
+            OwnedBody::Tombstone if tags.is_empty() => return Ok(Ok(false)),
             OwnedBody::Tombstone => Update::Delete { when },
         };
-        let reply = self.consult_update(spot, &entry.key, &update)?;
+        let reply = self.consult_update(spot, &entry.key, &update, false)?;
         Ok(match self.changed(reply) {
             Ok((Outcome::Unmet, ..)) => Err(conflict()),
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             Err(refusal) => Err(refusal),
         })
     }
@@ -259,7 +276,7 @@ impl Group {
 
     fn records(&self) -> Vec<(Bytes, OwnedBody, Option<Millis>)> {
         let record = |entry: &Entry| {
-            let Staged((body, expires_at)) = entry.next.clone();
+            let Pending((body, expires_at)) = entry.next.clone();
             (entry.key.clone(), body, expires_at)
         };
         self.entries.iter().map(record).collect()

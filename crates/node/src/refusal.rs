@@ -103,7 +103,7 @@ codes! {
     Corrupt           "corrupt"             "CORRUPT"    500 false false "Stored bytes are damaged and are not handed out.",
     Storage           "storage"             "STORAGE"    500 false true  "The operating system refused a read or a file.",
     StaleDirectory    "stale_directory"     "ERR"        503 false false "The data directory is an old copy: another one was started since.",
-    MapInDoubt        "map_in_doubt"        "STORAGE"    503 true  false "The catalogue's file was half replaced; the node must be restarted.",
+    MapInDoubt        "map_in_doubt"        "STORAGE"    503 true  false "The catalogue's file was half replaced, or a map half taken over; the node must be restarted.",
     NoMajority        "no_majority"         "NOMAJORITY" 503 false true  "The voters that decide the map are not reachable; reads and writes go on.",
     NoQuorum          "no_quorum"           "NOQUORUM"   503 false true  "Too few of the key's replicas could be reached for the level; nothing was written.",
     Conflict          "conflict"            "CONFLICT"   409 false true  "Other changes of the key came between every time; nothing was written.",
@@ -120,6 +120,11 @@ codes! {
     ForeignOrigin     "foreign_origin"      "ERR"        403 false false "A web page of another site asked; a loopback listener serves local callers only.",
     TooManyClients    "too_many_clients"    "ERR"        503 false true  "The limit of connections is reached.",
     Timeout           "timeout"             "ERR"        408 false true  "The request came too slowly.",
+}
+
+/// What is answered where something was sent and no more is known.
+pub(crate) fn unknown() -> Refusal {
+    Refusal::new(Code::Unknown, "write may have happened")
 }
 
 impl From<UpdateError> for Refusal {

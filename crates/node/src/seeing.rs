@@ -11,11 +11,12 @@ mod members;
 #[cfg(test)]
 mod rig;
 
+pub use crate::coordinator::{Queues, RequestFigure};
 pub use explain::{Explained, HeldAnswer, HeldBy, LocalKeys, VerdictShown};
 pub use figures::{REPAIR_FIGURES, RepairFigure};
 pub use members::{MemberShown, Presence};
 
-use crate::cluster::{Event, lead};
+use crate::cluster::{Cluster, Condition, Event, lead};
 use crate::node::Node;
 use crate::refusal::{Code, Refusal};
 use crate::request::Target;
@@ -23,7 +24,7 @@ use crate::transport::LinkStatus;
 use figures::repair_figures;
 use members::{Seen, members};
 use shoal_core::NodeId;
-use shoal_core::control::{ClusterStatus, Control, View, executor};
+use shoal_core::control::{ClusterStatus, Control, Health, View, executor};
 use shoal_core::ids::ClusterId;
 use shoal_core::map::{Command, Keyspace as Definition};
 use shoal_meta::MetaError;
@@ -45,6 +46,8 @@ pub struct ClusterShown {
     pub term: u64,
     /// Who decides the map.
     pub voters: BTreeSet<NodeId>,
+    /// What the node waits for before it serves; `None` once it does.
+    pub starting: Option<String>,
     /// How far the cluster is from what it is to be.
     pub status: ClusterStatus,
     /// How many hints this node keeps for others.
@@ -57,6 +60,49 @@ pub struct ClusterShown {
     pub repair: [u64; REPAIR_FIGURES.len()],
     /// How many copies of this node are coming in.
     pub taking_in: usize,
+    /// How long its queues are.
+    pub queues: Queues,
+    /// What came of the requests that it coordinated since it started; nothing of a node alone.
+    pub requests: Vec<RequestFigure>,
+    /// How members are that have said so since they were started.
+    pub conditions: BTreeMap<NodeId, Condition>,
+}
+
+impl ClusterShown {
+    /// Members that are up and have not said yet how they are, since they were just started or
+    /// another node has just come to lead.
+    pub fn unheard(&self) -> impl Iterator<Item = NodeId> {
+        let up = self.status.members.difference(&self.status.down);
+        up.copied().filter(|node| !self.conditions.contains_key(node))
+    }
+
+    /// How the cluster is, in a word. It is not whole as long as somebody may have something to say
+    /// against it.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let said = if self.conditions.values().any(|condition| condition.lost_copies > 0) {
+            Health::Degraded
+        } else if self.unheard().next().is_some() {
+            Health::Growing
+        } else {
+            Health::Whole
+        };
+        self.status.health.max(said)
+    }
+
+    /// Whether every partition has all the replicas that it is to have, as everybody has said.
+    #[must_use]
+    pub fn is_fully_replicated(&self) -> bool {
+        let lost = self.conditions.values().any(|condition| condition.lost_copies > 0);
+        self.status.is_fully_replicated() && !lost && self.unheard().next().is_none()
+    }
+}
+
+impl Cluster {
+    fn queues(&self) -> Queues {
+        let settling = self.custody.settle_queues().iter().map(|queue| queue.len()).sum();
+        Queues { settling, ..self.coordinator.queues() }
+    }
 }
 
 impl Node {
@@ -94,13 +140,17 @@ impl Node {
             leader: seen.leader,
             term: seen.term,
             voters: seen.voters,
+            starting: self.starting(),
             status,
+            conditions: seen.conditions,
             hints: cluster.map_or(0, |cluster| cluster.coordinator.hints()),
             under_way: cluster.map_or(0, |cluster| cluster.coordinator.under_way()),
             links: cluster.map(|cluster| cluster.transport.links()).unwrap_or_default(),
             repair: cluster.map_or([0; REPAIR_FIGURES.len()], |cluster| {
                 repair_figures(cluster.coordinator.repairs())
             }),
+            queues: cluster.map(|cluster| cluster.queues()).unwrap_or_default(),
+            requests: cluster.map(|cluster| cluster.coordinator.figures()).unwrap_or_default(),
             taking_in: cluster.map_or(0, |cluster| cluster.coordinator.repairs().taking_in().len()),
         }
     }
@@ -170,9 +220,18 @@ impl Node {
                 leader: status.leadership.leader,
                 term: status.leadership.term,
                 voters: status.voters,
+                conditions: cluster.conditions.under(&self.map()),
             };
         }
+        if self.starting().is_some() {
+            // Who decides and who else is up is not known yet.
+            let view = View { up: BTreeSet::from([me]), ..View::default() };
+            let (standings, voters) = (BTreeMap::new(), BTreeSet::new());
+            let conditions = BTreeMap::new();
+            return Seen { me, view, standings, leader: None, term: 0, voters, conditions };
+        }
         let alone = BTreeSet::from([me]);
+        let refusing = self.refusing_writes().map(|refusal| refusal.code.row().code.to_owned());
         Seen {
             me,
             view: View { up: alone.clone(), ..View::default() },
@@ -180,6 +239,7 @@ impl Node {
             leader: Some(me),
             term: 0,
             voters: alone,
+            conditions: [(me, Condition { refusing, lost_copies: 0 })].into(),
         }
     }
 }

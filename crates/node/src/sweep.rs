@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const TURN: usize = 512;
 /// The rest after a turn that found nothing to do.
 const IDLE: Duration = Duration::from_millis(100);
+/// The rest among several nodes, where nothing is removed here, and the clock is tended elsewhere.
+const AMONG: Duration = Duration::from_secs(1);
 /// Rest per unit of work.
 const REST_PER_WORK: u32 = 3;
 
@@ -68,7 +70,11 @@ fn run(node: &Weak<Node>, stop: &(Mutex<bool>, Condvar)) {
                 Ok(()) => ceiling_said = false,
             }
             let looked = turn(&node, &mut said);
-            if looked == 0 { IDLE } else { started.elapsed() * REST_PER_WORK }
+            match looked {
+                0 if node.cluster().is_some() => AMONG,
+                0 => IDLE,
+                _ => started.elapsed() * REST_PER_WORK,
+            }
         };
         let mut stopped = stop.0.lock();
         if !*stopped {

@@ -160,13 +160,7 @@ impl<'n> Access<'n> {
         if self.in_transaction() {
             return f(self);
         }
-        if footprint.writes {
-            for (target, _) in footprint.keys {
-                if self.routing.find(target).is_none() {
-                    self.make_implied(target)?;
-                }
-            }
-        }
+        self.know_all(footprint)?;
         if self.reaches_afar(footprint) {
             return self.transact_afar(footprint, f);
         }
@@ -186,6 +180,23 @@ impl<'n> Access<'n> {
         let outcome = f(self).and_then(|result| self.apply_staged().map(|()| result));
         self.staged = None;
         outcome
+    }
+
+    /// Sees to it that what is to be touched is known, and there where it is to be written.
+    fn know_all(&mut self, footprint: &Footprint<'_>) -> Result<(), Halt> {
+        let mut known: Option<&Target> = None;
+        for (target, _) in footprint.keys {
+            // Most commands name one keyspace for all their keys.
+            if known.is_some_and(|known| std::ptr::eq(known, *target)) {
+                continue;
+            }
+            known = Some(target);
+            self.know(target)?;
+            if footprint.writes && self.routing.find(target).is_none() {
+                self.make_implied(target)?;
+            }
+        }
+        footprint.whole.iter().try_for_each(|target| self.know(target))
     }
 
     fn hold(&mut self, footprint: &Footprint<'_>) -> Vec<Held> {
@@ -383,7 +394,12 @@ impl<'n> Access<'n> {
         let slot = Slot::of(key);
         // First the flag, then the look: a change in between is noticed twice, not missed.
         let flag = loop {
-            let Some(keyspace) = self.routing.find(target) else { break Flag::Nowhere };
+            let Some(keyspace) = self.routing.find(target) else {
+                if self.learns_of(target)? {
+                    continue;
+                }
+                break Flag::Nowhere;
+            };
             if !keyspace.local {
                 break Flag::Afar;
             }

@@ -1,7 +1,7 @@
 //! Starting and stopping a server: node, listeners, threads, and back.
 //!
-//! Holds: the order of the start is descriptors, sockets, node, threads; whatever fails undoes
-//! what came before it. The stop is its reverse: no new connections, running requests finish
+//! Holds: the order of the start is descriptors, sockets, node, threads, and of a node among
+//! several last that the others take note of it; whatever fails undoes what came before it. The stop is its reverse: no new connections, running requests finish
 //! within their grace, connections end, the node syncs and closes. A server that stopped this
 //! way has lost nothing and starts without replaying.
 
@@ -13,7 +13,7 @@ use crate::connection::Shared;
 use crate::listener::{BindError, Bound, ListenAddress, Workers, accept_all};
 use crate::network::TcpNetwork;
 use shoal_node::cluster::Network as _;
-use shoal_node::{Node, NodeConfig, Refusal, StartError};
+use shoal_node::{Entry, Node, NodeConfig, Refusal, StartError};
 use sockets::Sockets;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -83,7 +83,7 @@ pub enum BootError {
 pub struct Server;
 
 impl Server {
-    /// Starts a server. Blocks while the node opens its data.
+    /// Starts a server. Blocks while the node opens its data, and until it serves.
     ///
     /// # Errors
     /// [`BootError`], a sentence that says what to do; nothing is left running.
@@ -100,16 +100,23 @@ impl Server {
         let sockets = Sockets::open(&config)?;
         let peers = sockets.peers(&config);
         let Sockets { bound, addresses, network, .. } = sockets;
-        let node = Node::start(NodeConfig { peers, ..node_config(&config) })?;
+        let (node, entry) = Node::open(NodeConfig { peers, ..node_config(&config) })?;
         let shared = Arc::new(Shared::new(Arc::clone(&node), config, addresses));
-        match Running::begin(Arc::clone(&shared), bound, network) {
-            Ok(running) => Ok(running),
+        let running = match Running::begin(Arc::clone(&shared), bound, network) {
+            Ok(running) => running,
             Err(error) => {
                 // The reason of the failed start is the one worth telling.
                 let _ = node.stop();
-                Err(BootError::Thread(error))
+                return Err(BootError::Thread(error));
             }
+        };
+        // Clients are answered while a majority is looked for: how the node is, and why it does not
+        // serve yet.
+        if let Some(Err(error)) = entry.map(Entry::enter) {
+            let _ = running.shutdown();
+            return Err(error.into());
         }
+        Ok(running)
     }
 }
 

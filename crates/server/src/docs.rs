@@ -4,8 +4,8 @@
 
 use crate::config::FIELDS;
 use crate::http::{BodyKind, ROUTES};
-use crate::metrics::{KEYSPACE_METRICS, LINK_METRICS, METRICS, PARTITION_METRICS, REPAIR, STATES};
-use shoal_node::{Code, REPAIR_FIGURES};
+use crate::metrics::listed;
+use shoal_node::Code;
 use std::fmt::Write;
 
 const NOTE: &str = "<!-- Made from the source by a test; UPDATE_DOCS=1 cargo test -p shoal-server \
@@ -119,27 +119,13 @@ pub fn metrics() -> String {
          with `_total` behind their name. No metric names a key.\n\n\
          | metric | kind | meaning |\n| --- | --- | --- |\n"
     );
-    for metric in METRICS {
+    for metric in listed() {
+        let labels = match metric.labels {
+            "" => String::new(),
+            labels => format!("{{{labels}}}"),
+        };
         let kind = if metric.is_counter { "counter" } else { "gauge" };
-        line(&mut text, format_args!("| `{}` | {kind} | {} |", metric.name, metric.help));
-    }
-    for metric in KEYSPACE_METRICS {
-        let help = metric.help;
-        line(&mut text, format_args!("| `{}{{keyspace}}` | gauge | {help} |", metric.name));
-    }
-    for metric in PARTITION_METRICS {
-        let help = metric.help;
-        line(&mut text, format_args!("| `{}{{keyspace}}` | gauge | {help} |", metric.name));
-    }
-    for figure in REPAIR_FIGURES {
-        let (name, help) = (figure.name, figure.help);
-        line(&mut text, format_args!("| `{REPAIR}{name}` | counter | {help} |"));
-    }
-    let (name, help) = STATES;
-    line(&mut text, format_args!("| `{name}{{state}}` | gauge | {help} |"));
-    for metric in LINK_METRICS {
-        let (kind, help) = (if metric.is_counter { "counter" } else { "gauge" }, metric.help);
-        line(&mut text, format_args!("| `{}{{node}}` | {kind} | {help} |", metric.name));
+        line(&mut text, format_args!("| `{}{labels}` | {kind} | {} |", metric.name, metric.help));
     }
     text
 }

@@ -7,26 +7,32 @@ use crate::replicas::rig::KEYSPACE;
 use crate::transaction::Footprint;
 use crate::{Node, NodeConfig, TimeSource};
 use shoal_core::Body;
-use shoal_core::map::{EngineKind, KeyspaceSpec};
+use shoal_core::map::{ClusterMap, EngineKind, KeyspaceSpec};
+use shoal_core::quorum::Level;
 use shoal_core::record::Record;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Several nodes, and one that makes its requests through the first of them.
 struct Bench {
     cluster: Cluster,
     node: Arc<Node>,
     target: Target,
+    /// What the node's clock shows, in milliseconds.
+    clock: Arc<AtomicU64>,
     _directory: tempfile::TempDir,
 }
 
 impl Bench {
     async fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        // What the clocks of the others began with.
+        let clock = Arc::new(AtomicU64::new(1_700_000_000_000));
+        let shown = Arc::clone(&clock);
         let config = NodeConfig {
             data: directory.path().join("data"),
             default_in_memory: true,
             min_free: Some(0),
-            // What the clocks of the others began with.
-            time: TimeSource::new(|| 1_700_000_000_000),
+            time: TimeSource::new(move || shown.load(Ordering::Relaxed)),
             ..NodeConfig::default()
         };
         let node = Node::start(config).expect("a new node starts");
@@ -42,13 +48,23 @@ impl Bench {
         }
         node.catalogue.adopt(&node.map()).expect("the same map, of several nodes now");
         let target = target.expect("lives are counted");
-        Self { cluster: Cluster::new(3, 3, false).await, node, target, _directory: directory }
+        let cluster = Cluster::new(3, 3, false).await;
+        Self { cluster, node, target, clock, _directory: directory }
     }
 
     /// Runs a command until it is done; how often it left is counted.
     async fn run<R>(
         &self,
+        command: impl FnMut(&mut Access<'_>) -> Result<R, Halt>,
+    ) -> (Result<R, Refusal>, usize) {
+        self.run_through(command, |_| {}).await
+    }
+
+    /// The same, with something that happens each time that it was answered, before it runs again.
+    async fn run_through<R>(
+        &self,
         mut command: impl FnMut(&mut Access<'_>) -> Result<R, Halt>,
+        mut meanwhile: impl FnMut(usize),
     ) -> (Result<R, Refusal>, usize) {
         let mut errands = Errands::default();
         let mut left = 0;
@@ -67,9 +83,15 @@ impl Bench {
                 Err(Halt::Away) => {
                     left += 1;
                     errands.answered().await;
+                    meanwhile(left);
                 }
             }
         }
+    }
+
+    /// Lets the first node forget who owns what.
+    fn lose_the_map(&self) {
+        self.cluster.at(1).coordinator.routes().install(&ClusterMap::default());
     }
 
     fn access(&self, patience: Patience) -> Access<'_> {
@@ -211,6 +233,109 @@ async fn a_key_that_others_changed_meanwhile_is_read_again() {
     told.sort_unstable();
     assert_eq!(told, [1, 2]);
     assert_eq!(bench.get("n").await, Some(b"2".to_vec()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_stands_whatever_becomes_of_the_map() {
+    let bench = Bench::new().await;
+    let add_one =
+        bench.run_through(|access| add(access, &bench.target, "n"), |_| bench.lose_the_map());
+    assert_eq!(add_one.await.0, Ok(Outcome::Integer(1)));
+    let refused = bench.run(|access| add(access, &bench.target, "n")).await.0;
+    assert_eq!(refused.map_err(|refusal| refusal.code), Err(Code::TryAgain), "nothing was sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_transaction_is_never_answered_as_one_that_may_be_sent_again() {
+    let bench = Bench::new().await;
+    let keys: Vec<(&Target, &[u8])> = vec![(&bench.target, b"n"), (&bench.target, b"m")];
+    let both = |access: &mut Access<'_>| {
+        access.transaction(&footprint(&keys), |access| {
+            put(access, &bench.target, "n", "1")?;
+            put(access, &bench.target, "m", "1")
+        })
+    };
+    let (refused, left) = bench.run_through(both, |_| bench.lose_the_map()).await;
+    assert_eq!(refused, Err(unknown()));
+    assert_eq!(left, 1, "the first slot was written");
+    // One that fails in a later run, having written in an earlier one, has not failed.
+    let bench = Bench::new().await;
+    let keys: Vec<(&Target, &[u8])> = vec![(&bench.target, b"n")];
+    let mut runs = 0;
+    let fickle = |access: &mut Access<'_>| {
+        runs += 1;
+        access.transaction(&footprint(&keys), |access| {
+            put(access, &bench.target, "n", "1")?;
+            let refusal = Refusal::new(Code::TryAgain, "not now");
+            if runs > 1 { Err(refusal.into()) } else { Ok(()) }
+        })
+    };
+    assert_eq!(bench.run(fickle).await.0, Err(unknown()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletes_of_which_some_were_begun_are_not_answered_as_if_none_was() {
+    let bench = Bench::new().await;
+    bench.set("a", "1").await;
+    let keys = || KEYS.iter().map(|key| key.as_bytes());
+    let all = |access: &mut Access<'_>| access.remove_all(&bench.target, keys());
+    let (count, left) = bench.run_through(all, |_| bench.lose_the_map()).await;
+    assert_eq!((count, left), (Ok(1), 1), "all were begun and answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_runs_of_a_command_go_by_the_clock_of_its_first() {
+    let bench = Bench::new().await;
+    let mut clocks = Vec::new();
+    let twice = |access: &mut Access<'_>| {
+        clocks.push(access.now());
+        add(access, &bench.target, "n")?;
+        add(access, &bench.target, "n")
+    };
+    let tick = |_| {
+        bench.clock.fetch_add(1_000, Ordering::Relaxed);
+    };
+    bench.run_through(twice, tick).await.0.expect("it is answered");
+    let first = clocks[0];
+    assert_eq!(clocks, [first; 3]);
+    // The next command has its own.
+    let mut errands = Errands::default();
+    for runs in 0..2 {
+        let mut access = bench.access(Patience::Inline);
+        access.resume(errands);
+        let added = add(&mut access, &bench.target, "n");
+        if runs == 1 {
+            assert_eq!(added, Ok(Outcome::Integer(3)));
+            access.over();
+            assert!(access.now() >= first + 3_000, "{} after {first}", access.now());
+        }
+        errands = access.suspend();
+        errands.answered().await;
+        tick(0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_with_nothing_to_write_is_none_that_was_written() {
+    let bench = Bench::new().await;
+    let keys: Vec<(&Target, &[u8])> = vec![(&bench.target, b"n"), (&bench.target, b"m")];
+    let both = |access: &mut Access<'_>| {
+        access.transaction(&footprint(&keys), |access| {
+            // Absent before, and again at the end.
+            access.read(&bench.target, b"n", |record| assert!(record.is_none()))?;
+            put(access, &bench.target, "n", "1")?;
+            let delete = Update::Delete { when: When::Always };
+            access.update(&bench.target, b"n", &delete, |_| ())?;
+            put(access, &bench.target, "m", "1")
+        })
+    };
+    let cut = |_| {
+        bench.cluster.cut_off(2);
+        bench.cluster.cut_off(3);
+    };
+    let (refused, left) = bench.run_through(both, cut).await;
+    assert_eq!(refused.map_err(|refusal| refusal.code), Err(Code::NoQuorum));
+    assert_eq!(left, 1, "it was read, and nothing was sent");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,9 @@
 //! Holds: maps are taken over one at a time, each newer than the one before. A copy acts under a
 //! map before anything is routed by it, so that whoever is routed here finds the copy. A copy that
 //! nobody has kept a life of begins one only where it cannot ever have acknowledged anything in
-//! the present life of its keyspace.
+//! the present life of its keyspace. Where taking over panics, some copies may act under one map and
+//! some under another, and locks may have been left half-way: nothing is taken over, and nothing is
+//! answered, until the node is restarted.
 //!
 //! Does not know: where maps come from, what copies do then.
 
@@ -45,6 +47,20 @@ pub(crate) struct Custody {
     shown: ArcSwap<ClusterMap>,
     /// Its version, for those who wait for one.
     version: watch::Sender<MapVersion>,
+    /// Whether taking over a map has panicked.
+    broken: watch::Sender<bool>,
+}
+
+/// Held while a map is taken over: a panic meanwhile is noted.
+pub(super) struct TakingOver<'c>(&'c Custody);
+
+impl Drop for TakingOver<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("taking over a map panicked: the node serves nothing more; restart it");
+            self.0.broken.send_replace(true);
+        }
+    }
 }
 
 /// One of the two engines.
@@ -84,7 +100,34 @@ impl Custody {
             adopted: Mutex::default(),
             shown: ArcSwap::default(),
             version: watch::Sender::default(),
+            broken: watch::Sender::new(false),
         })
+    }
+
+    /// Says that taking over a map begins, in all of the node.
+    ///
+    /// # Errors
+    /// [`Code::MapInDoubt`] where that has panicked before.
+    pub(super) fn begin(&self) -> Result<TakingOver<'_>, Refusal> {
+        self.is_sound()?;
+        Ok(TakingOver(self))
+    }
+
+    /// Whether no map was left half taken over.
+    ///
+    /// # Errors
+    /// [`Code::MapInDoubt`] where one was.
+    pub(crate) fn is_sound(&self) -> Result<(), Refusal> {
+        if *self.broken.borrow() {
+            let message = "taking over a map failed half-way; the node must be restarted";
+            return Err(Refusal::new(Code::MapInDoubt, message));
+        }
+        Ok(())
+    }
+
+    /// Tells once a map was left half taken over.
+    pub(super) fn breaks(&self) -> watch::Receiver<bool> {
+        self.broken.subscribe()
     }
 
     /// The copies.
@@ -98,7 +141,7 @@ impl Custody {
     }
 
     /// What waits until answers are durable, for each engine; to be run.
-    pub(super) fn settle_queues(&self) -> [Arc<SettleQueue>; 2] {
+    pub(crate) fn settle_queues(&self) -> [Arc<SettleQueue>; 2] {
         [Arc::clone(&self.memory.settled), Arc::clone(&self.disk.settled)]
     }
 
@@ -169,7 +212,8 @@ impl Custody {
         }
         let alive: BTreeMap<Incarnation, ()> =
             map.keyspaces.values().map(|keyspace| (keyspace.incarnation, ())).collect();
-        self.copies.retain(|(keyspace, _), _| alive.contains_key(&keyspace));
+        let over = self.copies.retain(|(keyspace, _), _| alive.contains_key(&keyspace));
+        waiting.extend(over);
         self.routes.install(map);
         serve()?;
         *adopted = Arc::clone(map);

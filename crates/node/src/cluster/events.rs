@@ -40,6 +40,10 @@ pub mod what {
     pub const LEADER: &str = "leader";
     /// Who votes on the map changes.
     pub const VOTERS: &str = "voters";
+    /// Too few voters can be reached: no change of the map can be decided.
+    pub const MAJORITY_LOST: &str = "majority_lost";
+    /// A majority of the voters can be reached again.
+    pub const MAJORITY_BACK: &str = "majority_back";
     /// Partitions begin to change their owners.
     pub const MOVING: &str = "moving";
     /// Partitions have the owners they were to have.

@@ -6,7 +6,7 @@
 //! among them, founds the cluster, and the others join it. Whoever hears of a node that has a
 //! cluster joins that instead.
 //!
-//! Holds: of as many nodes as are expected no two can found a cluster, whatever is lost and
+//! Holds: nobody who asks waits for a disk. Of as many nodes as are expected no two can found a cluster, whatever is lost and
 //! whoever starts again, since each promises once and all promises are needed. A node whose
 //! directory was lost has another number; if it was promised to, the others wait for a person.
 //!
@@ -95,7 +95,7 @@ impl Waiting {
                     Ok(_) | Err(_) => {}
                 }
             }
-            self.promise().map_err(|error| JoinError::new(error.code(), error.to_string()))?;
+            self.promise().await?;
             if self.is_chosen() {
                 return Ok(Beginning::Found);
             }
@@ -127,16 +127,30 @@ impl Waiting {
     }
 
     /// Promises to join the lowest, if there are enough to choose from and it has not yet.
-    fn promise(&self) -> Result<(), DirectoryError> {
-        let mut heard = self.heard.lock();
-        let enough = heard.known.len() >= usize::from(self.nodes);
-        if heard.note.promised.is_none()
-            && enough
-            && let Some(lowest) = heard.known.first().copied()
-        {
-            heard.note.promise(&self.directory, lowest)?;
-        }
+    /// Nobody is told of it before it is durable.
+    async fn promise(&self) -> Result<(), JoinError> {
+        let Some((mut note, lowest)) = self.is_to_promise() else { return Ok(()) };
+        let directory = self.directory.clone();
+        let promising = tokio::task::spawn_blocking(move || {
+            note.promise(&directory, lowest)?;
+            Ok(note)
+        });
+        let promised: Result<Note, DirectoryError> = match promising.await {
+            Ok(promised) => promised,
+            Err(_) => return Err(JoinError::new("stopped", "this node is stopping")),
+        };
+        let note = promised.map_err(|error| JoinError::new(error.code(), error.to_string()))?;
+        // Nobody else changes it: this is the one place where a promise is made.
+        self.heard.lock().note = note;
         Ok(())
+    }
+
+    /// Whom to promise, if it is time for that.
+    fn is_to_promise(&self) -> Option<(Note, u64)> {
+        let heard = self.heard.lock();
+        let enough = heard.known.len() >= usize::from(self.nodes);
+        let lowest = heard.known.first().copied()?;
+        (heard.note.promised.is_none() && enough).then(|| (heard.note.clone(), lowest))
     }
 
     /// Whether so many have promised to join this one.

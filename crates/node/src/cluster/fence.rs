@@ -10,23 +10,35 @@ use super::message::{Answer, Request};
 use super::{Cluster, over};
 use crate::coordinator::DEADLINE;
 use crate::refusal::{Code, Refusal};
-use crate::transport::{Kind, Unreachable};
+use crate::transport::{Kind, Transport, Unreachable};
 use bytes::Bytes;
 use shoal_core::NodeId;
 use shoal_core::ids::MapVersion;
-use shoal_core::map::{ClusterMap, Command, Partition};
+use shoal_core::map::{ClusterMap, Command, Keyspace, Partition};
+use shoal_core::quorum::Member;
+use shoal_meta::raft::is_plausible;
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 /// How soon a node that did not answer is asked again.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// Nodes of whom so many have to act under the new map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Needed {
+    of: BTreeSet<NodeId>,
+    at_least: usize,
+}
+
 impl Cluster {
-    /// Where `command` has ended lives of keyspaces of the map `before`, waits until a quorum of
-    /// each of their partitions acts under the map of `version`. Blocks.
+    /// Where `command` has ended lives of keyspaces and led to `map`, or an older one, waits until a
+    /// quorum of each of their partitions acts under it. What was known here before was of the
+    /// version `before`. Blocks.
     ///
     /// # Errors
     /// [`Code::Unknown`] where that takes too long: it has happened, but a write through a node
@@ -34,71 +46,57 @@ impl Cluster {
     pub(super) fn await_fence(
         &self,
         command: &Command,
-        before: &ClusterMap,
-        version: MapVersion,
+        before: MapVersion,
+        map: &ClusterMap,
     ) -> Result<(), Refusal> {
-        let names: BTreeSet<&str> = match command {
-            Command::FlushKeyspaces { names } => names.iter().map(String::as_str).collect(),
-            Command::DropKeyspace { name } => BTreeSet::from([name.as_str()]),
+        let needed = match command {
+            // Whoever owns a partition now either did so when it was emptied, or came in since.
+            Command::FlushKeyspaces { names } => {
+                let emptied = map.keyspaces.values().filter(|of| names.contains(&of.name));
+                quorums(emptied)
+            }
+            Command::DropKeyspace { name } => match self.store.dropped(name, before) {
+                Some(dropped) => quorums(dropped.iter()),
+                // Who owned it when it went was not seen here: it may have been anybody.
+                None => vec![everybody(map)],
+            },
             _ => return Ok(()),
         };
-        let ended = before.keyspaces.values().filter(|keyspace| names.contains(&*keyspace.name));
-        let partitions: Vec<&Partition> = ended.flat_map(|keyspace| &keyspace.partitions).collect();
-        let fenced = self.runtime.block_on(timeout(DEADLINE, self.fenced(&partitions, version)));
-        fenced.map_err(|_| {
+        // A clock ticks on the runtime only.
+        let fenced = async { timeout(DEADLINE, self.fenced(&needed, map.version)).await };
+        self.runtime.block_on(fenced).map_err(|_| {
             let message = "it is done, but too few nodes have confirmed it in time: what is \
                            written through the others at this moment may be void";
             Refusal::new(Code::Unknown, message)
         })
     }
 
-    async fn fenced(&self, partitions: &[&Partition], version: MapVersion) {
-        let owners: BTreeSet<NodeId> =
-            partitions.iter().flat_map(|partition| partition.nodes()).collect();
-        let (tell, mut told) = mpsc::unbounded_channel();
-        for node in owners.into_iter().filter(|node| *node != self.me) {
-            self.ask_to_adopt(node, version, tell.clone());
+    /// Asks all of them until so many as are needed have heard. The rest is not waited for.
+    async fn fenced(&self, needed: &[Needed], version: MapVersion) {
+        let asked: BTreeSet<NodeId> =
+            needed.iter().flat_map(|needed| &needed.of).copied().collect();
+        let mut asking = JoinSet::new();
+        for node in asked.into_iter().filter(|node| *node != self.me) {
+            asking.spawn(ask_until_heard(Arc::clone(&self.transport), node, version));
         }
         let mut adopted = BTreeSet::from([self.me]);
-        let has_quorum = |adopted: &BTreeSet<NodeId>| {
-            partitions.iter().all(|partition| {
-                let has = |members: &[shoal_core::quorum::Member]| {
-                    let there = members.iter().filter(|member| adopted.contains(&member.node));
-                    there.count() > members.len() / 2
-                };
-                has(&partition.replicas) && (partition.next.is_empty() || has(&partition.next))
-            })
-        };
-        while !has_quorum(&adopted) {
-            // The sender is kept here, so that the end is the deadline's.
-            let Some((node, heard)) = told.recv().await else { return };
-            if heard {
-                adopted.insert(node);
-            } else {
-                // A link that is just being made anew, perhaps.
-                sleep(AGAIN).await;
-                self.ask_to_adopt(node, version, tell.clone());
+        while !needed.iter().all(|needed| needed.is_met(&adopted)) {
+            match asking.join_next().await {
+                Some(Ok(node)) => {
+                    adopted.insert(node);
+                }
+                Some(Err(error)) => tracing::error!(%error, "asking a node to follow failed"),
+                // The end is the deadline's.
+                None => pending().await,
             }
         }
     }
 
-    fn ask_to_adopt(
-        &self,
-        node: NodeId,
-        version: MapVersion,
-        tell: mpsc::UnboundedSender<(NodeId, bool)>,
-    ) {
-        let body = Request::Adopt { generation: version.generation, index: version.index };
-        let reply = move |answered: Result<Bytes, Unreachable>| {
-            let answer = answered.ok().and_then(|bytes| Answer::decode(&bytes).ok());
-            // Whoever asked may have given up.
-            let _gone = tell.send((node, answer == Some(Answer::Heard)));
-        };
-        self.transport.ask(node, Kind::Control, body.encode(), DEADLINE, Box::new(reply));
-    }
-
     /// Waits until the copies of this node act under a map of at least `version`; whether they do.
     pub(super) async fn adopts(self: Arc<Self>, version: MapVersion) -> bool {
+        if !is_plausible(version) {
+            return false;
+        }
         self.follow.need(version);
         let mut stop = self.stop.subscribe();
         let mut adopted = self.custody.versions();
@@ -108,5 +106,114 @@ impl Cluster {
             }
             () = over(&mut stop) => false,
         }
+    }
+}
+
+impl Needed {
+    fn is_met(&self, adopted: &BTreeSet<NodeId>) -> bool {
+        self.of.intersection(adopted).count() >= self.at_least
+    }
+}
+
+/// A quorum of every set of owners of these keyspaces.
+fn quorums<'k>(keyspaces: impl Iterator<Item = &'k Keyspace>) -> Vec<Needed> {
+    let majority = |members: &Vec<Member>| {
+        let of: BTreeSet<NodeId> = members.iter().map(|member| member.node).collect();
+        Needed { at_least: of.len() / 2 + 1, of }
+    };
+    let sets = |partition: &'k Partition| [&partition.replicas, &partition.next];
+    let sets = keyspaces.flat_map(|keyspace| &keyspace.partitions).flat_map(sets);
+    let mut needed: Vec<Needed> =
+        sets.filter(|members| !members.is_empty()).map(majority).collect();
+    // Most partitions have the same owners.
+    needed.sort_by(|a, b| a.of.cmp(&b.of));
+    needed.dedup();
+    needed
+}
+
+fn everybody(map: &ClusterMap) -> Needed {
+    let there = map.nodes.iter().filter(|(_, info)| !info.is_gone());
+    let of: BTreeSet<NodeId> = there.map(|(node, _)| *node).collect();
+    Needed { at_least: of.len(), of }
+}
+
+/// Asks `node` to act under a map of at least `version` until it says that it does.
+async fn ask_until_heard(
+    transport: Arc<dyn Transport>,
+    node: NodeId,
+    version: MapVersion,
+) -> NodeId {
+    let MapVersion { generation, index } = version;
+    loop {
+        let (tell, told) = oneshot::channel();
+        // Whoever asked may have given up.
+        let reply = move |answer: Result<Bytes, Unreachable>| drop(tell.send(answer));
+        let body = Request::Adopt { generation, index }.encode();
+        transport.ask(node, Kind::Control, body, DEADLINE, Box::new(reply));
+        let answer = told.await.ok().and_then(Result::ok);
+        if answer.is_some_and(|bytes| Answer::decode(&bytes) == Ok(Answer::Heard)) {
+            return node;
+        }
+        // A link that is just being made anew, perhaps.
+        sleep(AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::rig::map_of;
+    use crate::transport::memory::MemoryNetwork;
+    use crate::transport::{Admission, Answerer, Denied, Identity, Serve};
+    use parking_lot::Mutex;
+    use shoal_core::ClusterId;
+    use tokio::runtime::Handle;
+
+    /// Hears nothing the first few times.
+    struct Deaf(Mutex<usize>);
+
+    impl Serve for Deaf {
+        fn serve(&self, _: NodeId, _: Kind, _: Bytes, answer: Answerer) {
+            let mut times = self.0.lock();
+            if *times == 0 {
+                answer.send(Answer::Heard.encode());
+            }
+            // Else it is dropped: there is no answer.
+            *times = times.saturating_sub(1);
+        }
+
+        fn admit(&self, _: Identity) -> Result<Admission, Denied> {
+            Ok(Admission::Whole)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_hear_is_asked_again() {
+        let network = MemoryNetwork::new(Handle::current(), 1);
+        let identity = |node| Identity { cluster: ClusterId(1), node: NodeId(node), token: 1 };
+        let deaf = Arc::new(Deaf(Mutex::new(3)));
+        let _owner = network.open("n2:1", identity(2), Arc::clone(&deaf) as _);
+        let asker = network.open("n1:1", identity(1), Arc::new(Deaf(Mutex::default())));
+        asker.know(NodeId(2), "n2:1");
+        let version = MapVersion { generation: 0, index: 9 };
+        assert_eq!(ask_until_heard(Arc::new(asker), NodeId(2), version).await, NodeId(2));
+        assert_eq!(*deaf.0.lock(), 0);
+    }
+
+    #[test]
+    fn a_quorum_of_every_set_of_owners_is_needed() {
+        let mut map = map_of(4);
+        let nodes = |of: &[u32]| of.iter().copied().map(NodeId).collect::<BTreeSet<_>>();
+        assert_eq!(everybody(&map), Needed { of: nodes(&[1, 2, 3, 4]), at_least: 4 });
+        let keyspace = map.keyspaces.values_mut().next().expect("there is one");
+        let member = keyspace.partitions[0].replicas[0];
+        let of = |of: &[u32]| of.iter().map(|id| Member { node: NodeId(*id), ..member }).collect();
+        keyspace.partitions[1].replicas = of(&[2, 3, 4]);
+        keyspace.partitions[2].next = of(&[1, 2]);
+        let needed = quorums(map.keyspaces.values());
+        let of = |of: &[u32], at_least| Needed { of: nodes(of), at_least };
+        assert_eq!(needed, [of(&[1], 1), of(&[1, 2], 2), of(&[2, 3, 4], 2)]);
+        let is_met = |by: &[u32]| needed.iter().all(|needed| needed.is_met(&nodes(by)));
+        assert!(is_met(&[1, 2, 3]) && !is_met(&[1, 2]) && !is_met(&[2, 3, 4]));
     }
 }

@@ -5,7 +5,8 @@
 //! more slowly where it is in vain; and now and then without a reason, which is also how a node
 //! learns who votes and who leads, since neither raises the map's version.
 //!
-//! Holds: never two pulls at once. Whoever asks does not wait.
+//! Holds: never two pulls at once. Whoever asks does not wait. A version that cannot be is not
+//! believed, and one that nobody has who answers is forgotten: it keeps nobody from what there is.
 //!
 //! Does not know: what a map says of partitions.
 
@@ -16,7 +17,7 @@ use shoal_core::NodeId;
 use shoal_core::ids::{Epoch, MapVersion};
 use shoal_core::map::ClusterMap;
 use shoal_meta::MapStore;
-use shoal_meta::raft::RaftStore;
+use shoal_meta::raft::{RaftStore, is_plausible};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,8 @@ const LOOK_PERIOD: Duration = Duration::from_secs(3);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 /// So many are tried before there is a pause.
 const TRIED: usize = 3;
-/// So often somebody is asked for a newer map of whom it is not known that there is one.
+/// So often somebody is asked, and answers, for a newer map of which it is not known that there is
+/// one, or for one of a version that was told and that nobody turns out to have.
 const ENOUGH: u32 = 5;
 
 /// What is known to be missing.
@@ -53,6 +55,9 @@ impl Follow {
     /// A map is needed in which a partition has at least this epoch. Whoever asks may have a map
     /// of that version and another epoch of the partition; so somebody is asked in any case.
     pub(crate) fn need(&self, at_least: Epoch) {
+        if !is_plausible(at_least) {
+            return tracing::debug!(%at_least, "a map was asked for that cannot be");
+        }
         {
             let mut wanted = self.wanted.lock();
             if at_least > wanted.version {
@@ -67,6 +72,9 @@ impl Follow {
 
     /// `node` has the map of this version.
     pub(crate) fn heard(&self, node: NodeId, version: MapVersion) {
+        if !is_plausible(version) {
+            return tracing::debug!(%node, %version, "a map was told of that cannot be");
+        }
         {
             let mut wanted = self.wanted.lock();
             let known = wanted.teller.is_some() && version == wanted.version;
@@ -79,9 +87,17 @@ impl Follow {
     }
 
     /// The newest version that was heard of.
-    #[cfg(test)]
     pub(super) fn newest_heard(&self) -> MapVersion {
         self.wanted.lock().version
+    }
+
+    /// Nobody has a map of this version: it is wanted no longer, and any that is newer than the
+    /// `present` one will be heard of again.
+    fn forget(&self, version: MapVersion, present: MapVersion) {
+        let mut wanted = self.wanted.lock();
+        if wanted.version == version {
+            (wanted.version, wanted.teller) = (present, None);
+        }
     }
 
     /// What is wanted now. Whoever needs something newer from now on is served by a later pull.
@@ -122,7 +138,7 @@ pub(super) struct Pupil<'c> {
 impl Pupil<'_> {
     /// Pulls whatever is missing. Runs for ever.
     pub(super) async fn keep_current(&self) {
-        let mut in_vain = 0;
+        let (mut in_vain, mut answered) = (0, 0);
         let mut look_at = Instant::now() + LOOK_PERIOD;
         // A need that was taken and is not satisfied yet.
         let mut newer = false;
@@ -144,13 +160,18 @@ impl Pupil<'_> {
             // Whatever was decided before it was asked, the leader has.
             let newest = asked.is_some() && asked == self.leader();
             in_vain = if progress { 0 } else { in_vain + 1 };
+            answered = if progress { 0 } else { answered + u32::from(asked.is_some()) };
+            if answered >= ENOUGH && self.version() < wanted.version {
+                tracing::debug!(version = %wanted.version, "nobody has the map that was told of");
+                self.follow.forget(wanted.version, self.version());
+            }
             if newest || in_vain >= ENOUGH {
                 newer = false;
             }
-            if self.version() < wanted.version || newer {
+            if self.version() < self.follow.newest_heard() || newer {
                 sleep(pause(in_vain)).await;
             } else {
-                in_vain = 0;
+                (in_vain, answered) = (0, 0);
             }
         }
     }

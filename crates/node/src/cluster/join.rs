@@ -5,7 +5,9 @@
 //! that belongs to no cluster yet, or cannot reach a majority now, answers "not now", and whoever
 //! asks goes on asking.
 //!
-//! Holds: whoever asks keeps name and token durably beforehand ([`Note`](super::identity::Note)).
+//! Holds: a node is replaced only once the leader of the map has missed it for a while
+//! ([`REPLACE_AFTER`]), or heard it say goodbye: what one member sees may be its own broken link, and
+//! who is replaced never comes back. Whoever asks keeps name and token durably beforehand ([`Note`](super::identity::Note)).
 //! What cannot get better by itself ends the asking, by name, and nothing was changed anywhere.
 //!
 //! Does not know: the directory, sockets.
@@ -14,7 +16,7 @@ use super::Cluster;
 use super::liveness::{Sight, Standing};
 use super::message::{Answer, Join, Request};
 use crate::refusal::{Code, Refusal};
-use crate::transport::{Denied, Transport, Unreachable};
+use crate::transport::{Denied, Kind, Transport, Unreachable};
 use bytes::Bytes;
 use shoal_core::NodeId;
 use shoal_core::codec;
@@ -33,6 +35,10 @@ use tokio::sync::oneshot;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The pauses between two rounds of asking, the first and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// How long the leader of the map must have missed a node before another may take its place: longer
+/// than it takes to notice that a node is gone, and than a process takes to be started again.
+pub(super) const REPLACE_AFTER: Duration = Duration::from_secs(10);
 
 /// What a node has once it is let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,7 +229,13 @@ pub(crate) trait Register: Send + Sync {
 
     /// How a node stands.
     fn sight(&self, node: NodeId) -> Option<Sight>;
+
+    /// What the leader of the map says to a node being replaced: nothing against it, or why not.
+    fn may_replace(&self, node: NodeId) -> Judged<'_>;
 }
+
+/// What somebody has against it that a node is replaced, if anything.
+pub(crate) type Judged<'a> = Pin<Box<dyn Future<Output = Option<Answer>> + Send + 'a>>;
 
 impl Register for Cluster {
     fn map(&self) -> Arc<ClusterMap> {
@@ -236,6 +248,59 @@ impl Register for Cluster {
 
     fn sight(&self, node: NodeId) -> Option<Sight> {
         self.liveness.seen().into_iter().find(|sight| sight.node == node)
+    }
+
+    fn may_replace(&self, node: NodeId) -> Judged<'_> {
+        Box::pin(async move {
+            match self.store.find_leader().await {
+                Some(leader) if leader == self.me => may_replace(self, node),
+                Some(leader) => ask_leader(&*self.transport, leader, node).await,
+                None => Some(busy("no majority of the voters can be reached".to_owned())),
+            }
+        })
+    }
+}
+
+/// Asks `leader` what it has against it that `node` is replaced.
+async fn ask_leader(transport: &dyn Transport, leader: NodeId, node: NodeId) -> Option<Answer> {
+    let (tell, told) = oneshot::channel();
+    let body = Request::Replace { node: node.0 }.encode();
+    // Whoever asks may have been cut off.
+    let reply = Box::new(move |answer| drop(tell.send(answer)));
+    transport.ask(leader, Kind::Control, body, PATIENCE, reply);
+    let answer = told.await.ok().and_then(Result::ok);
+    match answer.and_then(|bytes| Answer::decode(&bytes).ok()) {
+        Some(Answer::Heard) => None,
+        Some(answer @ (Answer::Refused { .. } | Answer::Busy { .. })) => Some(answer),
+        _ => Some(busy("the leader of the map did not say whether it is gone".to_owned())),
+    }
+}
+
+/// What this node, as the leader of the map, has against it that `node` is replaced.
+pub(super) fn may_replace(register: &dyn Register, node: NodeId) -> Option<Answer> {
+    let map = register.map();
+    let name = map.nodes.get(&node).map_or_else(|| node.to_string(), |info| info.name.clone());
+    let is_joining = map.nodes.get(&node).is_some_and(|info| info.state == NodeState::Joining);
+    let code = Code::NameInUse.row().code;
+    match register.sight(node) {
+        // It never started, or said goodbye: nothing is guessed.
+        Some(Sight { standing: Standing::Left, .. }) => None,
+        _ if is_joining => None,
+        Some(Sight { standing: Standing::Up | Standing::Suspect, .. }) => {
+            let message = format!(
+                "{name} is up; stop it, or start with another --name: a node is replaced once it \
+                 has been down for {}",
+                spoken(REPLACE_AFTER)
+            );
+            Some(Answer::Refused { code: code.to_owned(), message })
+        }
+        Some(Sight { lasted, .. }) if lasted >= REPLACE_AFTER => None,
+        Some(Sight { lasted, .. }) => Some(busy(format!(
+            "{code}: {name} was seen {} ago; a node is replaced once it has been down for {}",
+            spoken(lasted),
+            spoken(REPLACE_AFTER)
+        ))),
+        None => Some(busy(format!("{code}: it is not known yet whether {name} is up"))),
     }
 }
 
@@ -251,13 +316,9 @@ pub(crate) async fn answer_join(register: &dyn Register, join: Join) -> Answer {
         }
         let replaces = holder.filter(|_| join.replace).map(|(node, _)| node);
         if let Some(node) = replaces
-            && is_there(register.sight(node))
+            && let Some(answer) = register.may_replace(node).await
         {
-            return busy(format!(
-                "{} is to be replaced, and still counts as up; stop it, or wait until it is \
-                 noticed that it is gone",
-                join.name
-            ));
+            return answer;
         }
         let Join { name, token, profile, .. } = join.clone();
         let command = Command::Join { name, token, profile, replaces };
@@ -268,10 +329,6 @@ pub(crate) async fn answer_join(register: &dyn Register, join: Join) -> Answer {
         }
     }
     busy("the name changes hands".to_owned())
-}
-
-fn is_there(sight: Option<Sight>) -> bool {
-    sight.is_some_and(|sight| matches!(sight.standing, Standing::Up | Standing::Suspect))
 }
 
 fn joined(map: &ClusterMap, join: &Join) -> Answer {

@@ -10,6 +10,7 @@
 //!
 //! [`Kind::Control`]: crate::transport::Kind::Control
 
+use super::condition::Said;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use shoal_core::map::{Addresses, Profile};
@@ -36,6 +37,13 @@ pub(crate) enum Request {
     Ping,
     /// Who else belongs to no cluster yet.
     Expect(Homeless),
+    /// To take note of how the asker is, and to say how the others are.
+    Condition(Said),
+    /// Whether a node may be replaced, as the leader of the map sees it.
+    Replace {
+        /// Its id.
+        node: u32,
+    },
 }
 
 /// A node that wants to be let in.
@@ -95,6 +103,8 @@ pub(crate) enum Answer {
     },
     /// The one who was asked belongs to no cluster either, and waits for others.
     Homeless(Homeless),
+    /// How everybody is who said so.
+    Conditions(Vec<Said>),
 }
 
 /// Why bytes are no message.
@@ -206,6 +216,7 @@ mod tests {
                 .prop_map(|(generation, index)| Request::Adopt { generation, index }),
             Just(Request::Ping),
             homeless().prop_map(Request::Expect),
+            any::<u32>().prop_map(|node| Request::Replace { node }),
         ]
     }
 
@@ -267,5 +278,6 @@ mod tests {
         let refused = Answer::Refused { code: "c".to_owned(), message: "m".to_owned() };
         assert_eq!(&refused.encode()[..], [1, 3, 1, b'c', 1, b'm']);
         assert_eq!(&Request::Ping.encode()[..], [1, 3]);
+        assert_eq!(&Request::Replace { node: 300 }.encode()[..], [1, 6, 172, 2]);
     }
 }

@@ -12,6 +12,7 @@
 //! Does not know: sockets, clients, protocols.
 
 mod adopt;
+mod condition;
 mod config;
 mod events;
 mod expect;
@@ -22,10 +23,12 @@ mod identity;
 mod join;
 pub(crate) mod lead;
 mod liveness;
+mod majority;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod message;
 mod network;
+mod news;
 mod report;
 #[cfg(test)]
 pub(crate) mod rig;
@@ -34,6 +37,7 @@ mod start;
 mod tend;
 mod walk;
 
+pub use condition::Condition;
 pub use config::{First, Peers};
 pub use events::{Event, Events, what};
 pub use join::JoinError;
@@ -45,9 +49,10 @@ pub(crate) use follow::Follow;
 pub(crate) use identity::{Tokens, token_after};
 pub(crate) use lead::Lead;
 pub(crate) use liveness::Liveness;
+pub(crate) use news::News;
 pub(crate) use start::{Ground, MAX_VALUE_AMONG};
 pub(crate) use tend::Tending;
-pub(crate) use walk::{Walk, Walked, What as WalkWhat, walk_over};
+pub(crate) use walk::{Entry as WalkEntry, Footing, Walk, Walked, What as WalkWhat, walk_over};
 
 use crate::coordinator::Coordinator;
 use crate::transport::Transport;
@@ -79,10 +84,14 @@ pub(crate) struct Cluster {
     pub(crate) told: Notify,
     /// What other nodes have told this one, for the time that it leads.
     pub(crate) heard: Mutex<Vec<Report>>,
+    /// How nodes are, beyond whether they answer.
+    pub(crate) conditions: condition::Conditions,
     /// What this node plans with while it leads.
     pub(crate) lead: Lead,
     /// What is known to be missing of the map.
     pub(crate) follow: Arc<Follow>,
+    /// Commands that wait for a newer map.
+    pub(crate) news: News,
     /// The conversation with the others, which ends with a goodbye.
     pub(crate) talk: Mutex<Option<JoinHandle<()>>>,
     /// Where everything but Raft runs.
@@ -98,4 +107,4 @@ pub(crate) async fn over(stop: &mut watch::Receiver<bool>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,7 +9,7 @@
 
 use super::expect::Waiting;
 use super::message::{Answer, Request};
-use super::{join, report, walk};
+use super::{condition, join, report, walk};
 use crate::node::Node;
 use crate::transport::{Admission, Answerer, Denied, Identity, Kind, Serve};
 use bytes::Bytes;
@@ -75,13 +75,18 @@ impl Door {
                 }
                 answerer.send(Answer::Heard.encode());
             }
+            Request::Condition(said) => {
+                let heard = node.cluster().map(|cluster| condition::hear(cluster, from, said));
+                answerer.send(heard.unwrap_or(Answer::Heard).encode());
+            }
             Request::Join(join) => {
-                let handle = runtime.clone();
-                // The first one that comes makes this node one of several, which takes a while.
-                runtime.spawn_blocking(move || {
-                    let answer = match node.meet_others() {
-                        Ok(cluster) => handle.block_on(join::answer_join(&*cluster, join)),
-                        Err(refusal) => busy(&refusal.to_string()),
+                runtime.spawn(async move {
+                    // The first one that comes makes this node one of several, which takes a while.
+                    let met = tokio::task::spawn_blocking(move || node.meet_others()).await;
+                    let answer = match met {
+                        Ok(Ok(cluster)) => join::answer_join(&*cluster, join).await,
+                        Ok(Err(refusal)) => busy(&refusal.to_string()),
+                        Err(error) => busy(&error.to_string()),
                     };
                     answerer.send(answer.encode());
                 });
@@ -93,6 +98,11 @@ impl Door {
                         answerer.send(Answer::Heard.encode());
                     }
                 });
+            }
+            Request::Replace { node: replaced } => {
+                let Some(cluster) = node.cluster() else { return };
+                let against = join::may_replace(&**cluster, NodeId(replaced));
+                answerer.send(against.unwrap_or(Answer::Heard).encode());
             }
             Request::Ping | Request::Expect(_) => answerer.send(Answer::Heard.encode()),
         }
@@ -126,7 +136,12 @@ impl Serve for Door {
             return Ok(Admission::ControlOnly);
         }
         let store = self.meta.get().and_then(|(store, _)| store.upgrade());
-        let map = store.ok_or(Denied::UnknownNode)?.current();
+        let Some(store) = store else {
+            // Its map is not open yet, or it is alone: to say that nobody is known would tell a
+            // node that was started at the same time that it was forgotten.
+            return Ok(Admission::ControlOnly);
+        };
+        let map = store.current();
         let Some(info) = map.nodes.get(&who.node) else {
             // Let in since this node last heard of the map, or never: it will be judged again.
             return if who.node >= map.next_node {

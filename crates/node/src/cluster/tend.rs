@@ -126,14 +126,15 @@ fn tend(
         let runtime = cluster.runtime.clone();
         runtime.spawn(async move {
             // Nobody closes it.
-            let _permit = cluster.tending.permits.acquire().await;
+            let permit = cluster.tending.permits.acquire().await;
             let coordinator = &cluster.coordinator;
             // What is done counts under these owners. Where others come meanwhile it is begun anew.
             let epoch = copy.owners().epoch;
             let is_done = if is_leaving {
+                let _held = permit;
                 leave(coordinator, &copy, which.0, slots).await
             } else {
-                take_in(coordinator, &copy, which.0, slots).await == TakenIn::Proven
+                take_in(coordinator, &copy, which.0, slots, permit).await == TakenIn::Proven
             };
             let mut done = cluster.tending.done.lock();
             done.busy.remove(&which);

@@ -1,4 +1,8 @@
 //! Whole nodes in one process, over a network in memory: one that is alone, and others that join.
+//! Here with threads and disks of their own; in `scenarios` all on one thread and in virtual time.
+
+mod scenarios;
+mod town;
 
 use super::memory::{MemoryPeer, MemoryPost};
 use super::{First, Peers};
@@ -15,7 +19,7 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 
 /// What the nodes of a test stand on.
-struct World {
+pub(crate) struct World {
     network: Arc<MemoryNetwork>,
     post: Arc<MemoryPost>,
     directory: tempfile::TempDir,
@@ -24,7 +28,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("threads can be started");
         let network = MemoryNetwork::new(runtime.handle().clone(), 7);
@@ -37,7 +41,7 @@ impl World {
     }
 
     /// Starts node `number`: the first founds the cluster, all others join it.
-    fn start(&self, number: u16, in_memory: bool) -> Arc<Node> {
+    pub(crate) fn start(&self, number: u16, in_memory: bool) -> Arc<Node> {
         let seeds = vec![Self::address(1).to_string()];
         let first = match number {
             1 => First::Found,
@@ -64,7 +68,7 @@ impl World {
     }
 
     /// Waits until `node` has a map that is as `wanted`.
-    fn until(&self, node: &Node, wanted: impl Fn(&ClusterMap) -> bool) {
+    pub(crate) fn until(&self, node: &Node, wanted: impl Fn(&ClusterMap) -> bool) {
         let cluster = node.cluster().expect("it is one of several");
         let mut maps = cluster.store.subscribe();
         let waited =
@@ -73,12 +77,12 @@ impl World {
     }
 }
 
-fn is_replicated(map: &ClusterMap, times: usize) -> bool {
+pub(crate) fn is_replicated(map: &ClusterMap, times: usize) -> bool {
     let mut partitions = map.keyspaces.values().flat_map(|keyspace| &keyspace.partitions);
     partitions.all(|partition| partition.replicas.len() == times && partition.next.is_empty())
 }
 
-fn set(node: &Node, key: &str, value: &str) {
+pub(crate) fn set(node: &Node, key: &str, value: &str) {
     let value = value.as_bytes();
     let update = Update::Set { value, expiry: SetExpiry::Never, when: When::Always };
     let mut access = node.access(Patience::Block);

@@ -38,6 +38,13 @@ impl Queue {
     }
 }
 
+impl Cold {
+    /// How many questions wait for their turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.lock().waiting.len()
+    }
+}
+
 impl Coordinator {
     /// Asks this node's copy where disks may be waited for.
     pub(super) fn ask_cold(self: &Arc<Self>, envelope: Envelope, tell: Tell) {

@@ -10,6 +10,8 @@ use shoal_core::{Body, Record, Version};
 #[derive(Debug)]
 pub(super) struct Updater {
     pub(super) update: OwnedUpdate,
+    /// Whether what was there before is to be told.
+    pub(super) look: bool,
     /// The longest value, in bytes.
     pub(super) limit: usize,
     /// How long a value lives that is written without an expiry.
@@ -22,8 +24,10 @@ pub(super) enum Told {
     /// It could be decided.
     Decided {
         outcome: Outcome,
-        /// What a reader saw before.
+        /// What a reader saw before, where that is to be told.
         before: Option<OwnedRecord>,
+        /// The version of it, where there was anything.
+        seen: Option<Version>,
         /// Whether the key has no value now.
         gone: bool,
     },
@@ -46,8 +50,9 @@ impl Decide for Updater {
             Err(error) => return (Told::Impossible(error), None),
         };
         let told = |gone| {
-            let before = seen.map(|record| OwnedRecord::from(*record));
-            Told::Decided { outcome: outcome.clone(), before, gone }
+            let before = seen.filter(|_| self.look).map(|record| OwnedRecord::from(*record));
+            let seen = seen.map(|record| record.version);
+            Told::Decided { outcome: outcome.clone(), before, seen, gone }
         };
         match change {
             Change::Keep => (told(seen.is_none()), None),
@@ -76,9 +81,8 @@ impl Decide for Updater {
 pub(super) fn forwarded(executed: Executed<Told>) -> Forwarded {
     match executed {
         Executed::Done { answer: Told::Impossible(error), .. } => Forwarded::Impossible(error),
-        Executed::Done { answer: Told::Decided { outcome, before, gone }, version } => {
-            let kept: Option<Version> = before.as_ref().map(|record| record.version);
-            let version = if gone { None } else { version.or(kept) };
+        Executed::Done { answer: Told::Decided { outcome, before, seen, gone }, version } => {
+            let version = if gone { None } else { version.or(seen) };
             Forwarded::Done { outcome, before, version }
         }
         Executed::Conflict => Forwarded::Conflict,

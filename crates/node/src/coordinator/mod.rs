@@ -24,6 +24,7 @@ mod pass;
 pub(crate) mod rig;
 mod routes;
 mod serve;
+mod tally;
 mod timers;
 mod turns;
 mod write;
@@ -31,6 +32,7 @@ mod write;
 pub(crate) use ask::Question;
 pub(crate) use job::Done;
 pub(crate) use routes::Routes;
+pub use tally::{Queues, RequestFigure};
 
 use crate::clock::NodeClock;
 use crate::replicas::Copies;
@@ -51,6 +53,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tally::Tally;
 use timers::Line;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -108,6 +111,7 @@ pub(crate) struct Coordinator {
     cold: Cold,
     turns: Turns,
     hints: Hinted,
+    tally: Arc<Tally>,
     closed: AtomicBool,
     end: Notify,
 }
@@ -147,6 +151,7 @@ impl Coordinator {
             cold: Cold::default(),
             turns: Turns::default(),
             hints: Hinted::default(),
+            tally: Arc::default(),
             closed: AtomicBool::new(false),
             end: Notify::new(),
         })
@@ -232,6 +237,7 @@ impl Coordinator {
 
     /// Reads one key at a level.
     pub(crate) fn read(self: &Arc<Self>, about: &About, key: Bytes, done: Done<ReadOutcome>) {
+        let done = self.counted(about.level, done);
         let route = self.routes.find(about.keyspace, about.slot).filter(|_| !self.is_closed());
         let Some((_, owners)) = route else {
             return done(ReadOutcome::NoQuorum(nobody()));

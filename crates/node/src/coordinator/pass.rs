@@ -28,6 +28,7 @@ struct Passing {
     about: About,
     key: Bytes,
     update: OwnedUpdate,
+    look: bool,
     until: Instant,
     /// Who has declined in this pass.
     declined: Vec<NodeId>,
@@ -35,17 +36,20 @@ struct Passing {
 }
 
 impl Coordinator {
-    /// Changes a key, at whichever node carries changes of it out.
+    /// Changes a key, at whichever node carries changes of it out; with `look` what was there before
+    /// is told.
     pub(crate) fn update(
         self: &Arc<Self>,
         about: &About,
         key: Bytes,
         update: OwnedUpdate,
+        look: bool,
         done: Done<Forwarded>,
     ) {
+        let done = self.counted(about.level, done);
         let (about, until) = (about.clone(), Instant::now() + DEADLINE);
         let declined = Vec::new();
-        self.pass(Passing { about, key, update, until, declined, passes: 0 }, done);
+        self.pass(Passing { about, key, update, look, until, declined, passes: 0 }, done);
     }
 
     /// Whether changes of keys of a partition are carried out here: the own copy takes them.
@@ -75,12 +79,12 @@ impl Coordinator {
             return self.pass(passing, done);
         }
         let (about, key) = (passing.about.clone(), passing.key.clone());
-        let (this, update) = (Arc::clone(self), passing.update.clone());
+        let (this, update, look) = (Arc::clone(self), passing.update.clone(), passing.look);
         let next = move |forwarded| match forwarded {
             Forwarded::Elsewhere => this.pass(passing, done),
             forwarded => done(forwarded),
         };
-        self.execute(&about, key, update, Box::new(next));
+        self.execute(&about, key, update, look, Box::new(next));
     }
 
     /// The first owner that is up and has not declined.
@@ -100,7 +104,8 @@ impl Coordinator {
         let About { keyspace, slot, level } = passing.about;
         let header = Header { keyspace, slot, epoch: owners.epoch, clock: self.clock.told() };
         let (key, update) = (passing.key.clone(), passing.update.clone());
-        let forward = Forward { header, level, key, update, event_time: None };
+        let look = passing.look;
+        let forward = Forward { header, level, key, update, look, event_time: None };
         let mut body = Vec::new();
         write_forward(&forward, &mut body);
         let (this, version) = (Arc::clone(self), Version::ZERO);

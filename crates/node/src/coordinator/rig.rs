@@ -222,9 +222,18 @@ impl Peer {
     }
 
     pub(crate) async fn update(&self, key: &'static str, update: OwnedUpdate) -> Forwarded {
+        self.update_looking(key, update, true).await
+    }
+
+    pub(crate) async fn update_looking(
+        &self,
+        key: &'static str,
+        update: OwnedUpdate,
+        look: bool,
+    ) -> Forwarded {
         let (tell, told) = oneshot::channel();
         let done = Box::new(move |outcome| drop(tell.send(outcome)));
-        self.coordinator.update(&about(Level::Quorum, key), key.into(), update, done);
+        self.coordinator.update(&about(Level::Quorum, key), key.into(), update, look, done);
         told.await.expect("every request is answered")
     }
 }

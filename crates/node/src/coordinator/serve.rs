@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use shoal_core::codec::forward::{read_forward, write_forwarded};
 use shoal_core::codec::message::{read_envelope, write_answer};
 use shoal_core::ids::ReplicaIncarnation;
-use shoal_core::quorum::{Answer, Envelope, Forwarded, Header, Member, Refusal, Reply};
+use shoal_core::quorum::{Answer, Envelope, Forward, Forwarded, Header, Member, Refusal, Reply};
 use shoal_storage::Patience;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -30,6 +30,13 @@ pub(super) struct Homeless(Mutex<Queue>);
 struct Queue {
     waiting: Vec<(Instant, Waiting)>,
     bytes: usize,
+}
+
+impl Homeless {
+    /// How many questions wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.lock().waiting.len()
+    }
 }
 
 /// What a question about a partition without a copy comes to.
@@ -76,7 +83,8 @@ impl Coordinator {
             Some((partition, owners))
                 if owners.has_node(self.me) && self.carries_out(&about, partition) =>
             {
-                self.execute(&about, forward.key, forward.update, Box::new(tell));
+                let Forward { key, update, look, .. } = forward;
+                self.execute(&about, key, update, look, Box::new(tell));
             }
             _ => tell(Forwarded::Elsewhere),
         }

@@ -73,7 +73,13 @@ async fn changes_of_one_key_from_everywhere_are_each_made_once() {
             let done = Box::new(move |outcome| drop(tell.send(outcome)));
             let update = OwnedUpdate::Add { delta: 1 };
             let coordinator = &cluster.at(node).coordinator;
-            coordinator.update(&about(Level::Quorum, "counter"), "counter".into(), update, done);
+            coordinator.update(
+                &about(Level::Quorum, "counter"),
+                "counter".into(),
+                update,
+                true,
+                done,
+            );
             waiting.push((round, told));
         }
     }

@@ -43,17 +43,26 @@ struct Turn {
     done: Done<Executed<Told>>,
 }
 
+impl Turns {
+    /// How many changes wait for those before them.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.lock().waiting.values().map(VecDeque::len).sum()
+    }
+}
+
 impl Coordinator {
-    /// Changes a key here, after the changes of it that are under way here.
+    /// Changes a key here, after the changes of it that are under way here; with `look` what was
+    /// there before is told.
     pub(super) fn execute(
         self: &Arc<Self>,
         about: &About,
         key: Bytes,
         update: OwnedUpdate,
+        look: bool,
         done: Done<Forwarded>,
     ) {
         let default_ttl_ms = self.around.default_ttl_ms(about.keyspace);
-        let updater = Updater { update, limit: self.max_value_bytes, default_ttl_ms };
+        let updater = Updater { update, look, limit: self.max_value_bytes, default_ttl_ms };
         let done = Box::new(move |executed| done(forwarded(executed)));
         let turn = Turn { until: Instant::now() + DEADLINE, about: about.clone(), updater, done };
         let name = (about.keyspace, key);

@@ -35,6 +35,7 @@ impl Coordinator {
         mut records: Vec<Entry>,
         done: Done<WriteOutcome>,
     ) -> Result<(), ClockError> {
+        let done = self.counted(about.level, done);
         if bytes_of(&records) > MAX_BATCH_BYTES {
             done(WriteOutcome::NoQuorum(nobody()));
             return Ok(());

@@ -1,20 +1,22 @@
 //! The start of a node: lock, identity, map, engines, sweep, in this order.
 //!
-//! Holds: whatever is refused was not changed, but as a crash could have left it. A node of a
-//! cluster is on record in the map before it opens its engines.
+//! Holds: whatever is refused was not changed, but as a crash could have left it. The engines of a
+//! node of a cluster are opened under the newest map that it acted under before, and nothing of them
+//! is shown before it is on record.
 //!
 //! Does not know: how a cluster lets a node in, what is served afterwards.
 
-use super::{Node, NodeConfig, StartError};
+use super::{Entry, Node, NodeConfig, StartError};
 use crate::catalogue::{Catalogue, Engines};
 use crate::clock::NodeClock;
 use crate::cluster::{Ground, MAX_VALUE_AMONG, Tokens, token_after};
+use crate::errand::Budget;
 use crate::rules::Rules;
 use crate::stats::Stats;
 use crate::sweep::Sweep;
 use shoal_core::NodeId;
 use shoal_core::ids::ClusterId;
-use shoal_core::map::{Command, DEFAULT_KEYSPACE, EngineKind, KeyspaceSpec, Profile};
+use shoal_core::map::{ClusterMap, Command, DEFAULT_KEYSPACE, EngineKind, KeyspaceSpec, Profile};
 use shoal_meta::LocalStore;
 use shoal_storage::Policy;
 use shoal_storage::directory::{DataDirectory, Opened};
@@ -22,7 +24,7 @@ use shoal_storage::disk::{DiskEngine, DiskOptions};
 use shoal_storage::files::RealFiles;
 use shoal_storage::memory::{MemoryEngine, MemoryOptions};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The id of a cluster's first node.
 pub(crate) const FIRST_NODE: u32 = 1;
@@ -34,10 +36,6 @@ const DISK: &str = "disk";
 /// missing, which for a directory that was complete would be a silent loss.
 const DISK_PARTS: [&str; 2] = ["log/identity", "sorted/current"];
 
-/// How far ahead of time a clock's ceiling is laid at most; what is beyond that time itself has
-/// lost, being set back.
-const MOST_AHEAD: Duration = Duration::from_secs(10);
-
 impl Node {
     /// Opens the data directory and starts serving. Blocks while the log is replayed, and where
     /// the node is one of several until the map has taken note of this start of it.
@@ -46,6 +44,22 @@ impl Node {
     /// [`StartError`], by name, where anything is not as it should be; nothing was changed then
     /// but what a crash could have left as well.
     pub fn start(config: NodeConfig) -> Result<Arc<Self>, StartError> {
+        let (node, entry) = Self::open(config)?;
+        if let Some(Err(error)) = entry.map(Entry::enter) {
+            // The reason of the failed start is the one worth telling.
+            let _ = node.stop();
+            return Err(error);
+        }
+        Ok(node)
+    }
+
+    /// Opens the data directory. Blocks while the log is replayed. A node alone serves from now on.
+    /// One of several refuses every request for data, by name, until it has
+    /// [entered](Entry::enter); how it is and what it waits for it tells at once.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub fn open(config: NodeConfig) -> Result<(Arc<Self>, Option<Entry>), StartError> {
         let opened = Opened::at(&config.data)?;
         let ground = config.peers.clone().map(Ground::new).transpose()?;
         let directory = match (opened, &ground) {
@@ -60,8 +74,11 @@ impl Node {
             None => Tokens::read(directory.path())?,
         };
         match (tokens, ground) {
-            (None, ground) => Self::start_alone(config, directory, ground),
-            (Some(tokens), Some(ground)) => Self::start_among(config, directory, ground, tokens),
+            (None, ground) => Ok((Self::start_alone(config, directory, ground)?, None)),
+            (Some(tokens), Some(ground)) => {
+                let entry = Self::open_among(config, directory, ground, tokens)?;
+                Ok((Arc::clone(&entry.node), Some(entry)))
+            }
             (Some(_), None) => Err(StartError::NoPeers { data: config.data }),
         }
     }
@@ -75,7 +92,7 @@ impl Node {
         let map = shoal_meta::MapStore::current(&store);
         let rules = Arc::new(Rules::default());
         rules.install(&map, true);
-        let (engines, is_whole) = open_engines(&config, &directory, &rules)?;
+        let (engines, is_whole) = open_engines(&config, &directory, &map, &rules)?;
         let catalogue = Catalogue::open(store, engines, Arc::clone(&rules))?;
         let node = Self::of(config, catalogue, rules, directory, ground, is_whole)?;
         if let Some(ground) = &node.ground {
@@ -84,37 +101,36 @@ impl Node {
         Ok(node)
     }
 
-    fn start_among(
+    fn open_among(
         mut config: NodeConfig,
         directory: DataDirectory,
         ground: Ground,
-        mut tokens: Tokens,
-    ) -> Result<Arc<Self>, StartError> {
+        tokens: Tokens,
+    ) -> Result<Entry, StartError> {
         if config.max_value_bytes > MAX_VALUE_AMONG {
             tracing::warn!("max_value is 15MiB: among several nodes no longer value can be sent");
             config.max_value_bytes = MAX_VALUE_AMONG;
         }
-        let identity = directory.identity();
-        let store = ground.open_store(directory.path())?;
-        let cluster = ClusterId(identity.cluster_id);
-        ground.block_on(ground.put_on_record(&store, &mut tokens, cluster))?;
-        let map = shoal_meta::MapStore::current(&*store);
+        let (store, mut tokens) = (ground.open_store(directory.path())?, Some(tokens));
+        let mut map = shoal_meta::MapStore::current(&*store);
+        if !map.is_founded()
+            && let Some(mut tokens) = tokens.take()
+        {
+            // Under a map that has nothing, all that is there would be taken for dead.
+            let cluster = ClusterId(directory.identity().cluster_id);
+            ground.block_on(ground.put_on_record(&store, &mut tokens, cluster))?;
+            map = shoal_meta::MapStore::current(&*store);
+        }
         let rules = Arc::new(Rules::default());
         rules.install(&map, false);
-        let (engines, is_whole) = open_engines(&config, &directory, &rules)?;
+        let (engines, is_whole) = open_engines(&config, &directory, &map, &rules)?;
         let catalogue = Catalogue::open_among(&map, engines, Arc::clone(&rules))?;
         let node = Self::of(config, catalogue, rules, directory, Some(ground), is_whole)?;
-        // A clock stands at its ceiling after a restart, which a node that was alone until shortly
-        // before has laid further ahead than others may follow.
-        let ahead = Duration::from_millis(node.clock.stamps_in_ms()).min(MOST_AHEAD);
-        if let Some(ground) = node.ground() {
-            ground.block_on(async { tokio::time::sleep(ahead).await });
-        }
-        node.serve_among(store)?;
-        Ok(node)
+        Ok(Entry { node, store, tokens })
     }
 
-    fn of(
+    /// A node of what was opened for it, which serves nobody yet.
+    pub(crate) fn of(
         config: NodeConfig,
         catalogue: Catalogue,
         rules: Arc<Rules>,
@@ -131,12 +147,14 @@ impl Node {
         clock.raise(clock.now_ms())?;
         // Nothing was served before this, and nothing is made anew after it.
         directory.complete()?;
+        let answers = Arc::new(Budget::under(config.memory_limit));
         let node = Arc::new(Self {
             config,
             catalogue,
             clock,
             rules,
             stats: Stats::default(),
+            answers,
             directory,
             started: Instant::now(),
             sweep: OnceLock::new(),
@@ -189,12 +207,13 @@ fn open_map(config: &NodeConfig, directory: &DataDirectory) -> Result<LocalStore
 fn open_engines(
     config: &NodeConfig,
     directory: &DataDirectory,
+    map: &ClusterMap,
     rules: &Arc<Rules>,
 ) -> Result<(Engines, bool), StartError> {
     let policy: Arc<dyn Policy> = Arc::clone(rules) as Arc<dyn Policy>;
     let share = Share::of(config.memory_limit, config.default_in_memory);
-    let memory =
-        MemoryEngine::new(Arc::clone(&policy), MemoryOptions { limit_bytes: Some(share.tables) });
+    let (limit_bytes, seed) = (Some(share.tables), Some(order_of(map.hash_seed)));
+    let memory = MemoryEngine::new(Arc::clone(&policy), MemoryOptions { limit_bytes, seed });
     let options = DiskOptions {
         memory_limit_bytes: share.disk,
         min_free_bytes: config.min_free,
@@ -204,6 +223,16 @@ fn open_engines(
     let disk = DiskEngine::open(files, &folder, &options, policy)?;
     let is_whole = disk.is_whole();
     Ok((Engines { memory: Arc::new(memory), disk: Arc::new(disk) }, is_whole))
+}
+
+/// What the order of keys in memory is drawn from: the same at every node of the cluster, so that a
+/// SCAN goes on at another one. It leads to nothing else that the map's number is a secret for,
+/// should somebody guess it from the cursors that he is given.
+fn order_of(hash_seed: u64) -> u64 {
+    let mut order = [0; 8];
+    let mut hasher = blake3::Hasher::new_derive_key("shoal 2026 order of keys in memory");
+    hasher.update(&hash_seed.to_le_bytes()).finalize_xof().fill(&mut order);
+    u64::from_le_bytes(order)
 }
 
 /// How the memory limit is divided.

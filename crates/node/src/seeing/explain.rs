@@ -6,6 +6,7 @@ use crate::node::Node;
 use crate::refusal::{Code, Refusal};
 use crate::request::Target;
 use crate::rules::read_record;
+use crate::scan::Listing;
 use crate::scope::Scope;
 use bytes::Bytes;
 use shoal_core::control::executor;
@@ -153,7 +154,8 @@ impl Node {
         let mut keys = Vec::new();
         let mut access = self.access(Patience::Block);
         let mut show = |key: &[u8], _: shoal_core::Record<'_>| keys.push(key.to_vec());
-        let listed = access.list_in(target, Scope::Held, &[], after, limit, &mut show);
+        let listing = Listing { after, limit, ..Listing::default() };
+        let listed = access.list_in(target, Scope::Held, &listing, &mut show);
         let more = listed.map_err(|halt| match halt {
             crate::Halt::Refused(refusal) => refusal,
             _ => Refusal::new(Code::Storage, "a read was not answered"),

@@ -36,6 +36,7 @@ repair_figures! {
     hints_unwritten "Hints that could not be written to the disk: a restart loses them.";
     sync_passes "Times that all partitions this node leads were compared.";
     sync_slots "Slots compared with one other owner each.";
+    sync_differing "Slots looked into because their digests were not the same everywhere.";
     sync_pulled "Records taken from other owners.";
     sync_pushed "Records that other owners took from here.";
     sync_failures "Comparisons that were broken off.";

@@ -1,6 +1,6 @@
 //! The members of a cluster, as people are shown them.
 
-use crate::cluster::Standing;
+use crate::cluster::{Condition, Standing};
 use shoal_core::NodeId;
 use shoal_core::control::View;
 use shoal_core::map::{Addresses, ClusterMap, NodeState};
@@ -69,6 +69,8 @@ pub struct MemberShown {
     pub is_this: bool,
     /// How many partitions of all keyspaces it holds.
     pub partitions: usize,
+    /// The code of the refusal that it answers writes with, while it is known to do so.
+    pub refusing: Option<String>,
 }
 
 /// What one node sees of the others at a moment.
@@ -80,6 +82,8 @@ pub(super) struct Seen {
     pub(super) leader: Option<NodeId>,
     pub(super) term: u64,
     pub(super) voters: BTreeSet<NodeId>,
+    /// How nodes are, as far as they have said so.
+    pub(super) conditions: BTreeMap<NodeId, Condition>,
 }
 
 pub(super) fn members(map: &ClusterMap, seen: &Seen) -> Vec<MemberShown> {
@@ -113,6 +117,7 @@ pub(super) fn members(map: &ClusterMap, seen: &Seen) -> Vec<MemberShown> {
             leads: seen.leader == Some(*node),
             is_this: *node == seen.me,
             partitions: partitions.get(node).copied().unwrap_or(0),
+            refusing: seen.conditions.get(node).and_then(|condition| condition.refusing.clone()),
         }
     });
     shown.collect()
@@ -123,6 +128,10 @@ mod tests {
     use super::super::rig::three;
     use super::*;
     use shoal_core::map::{Command, Profile};
+
+    fn full() -> Condition {
+        Condition { refusing: Some("disk_full".to_owned()), lost_copies: 0 }
+    }
 
     fn seen() -> Seen {
         Seen {
@@ -141,6 +150,7 @@ mod tests {
             leader: Some(NodeId(2)),
             term: 4,
             voters: [NodeId(1), NodeId(2), NodeId(3)].into(),
+            conditions: [(NodeId(2), full())].into(),
         }
     }
 
@@ -163,6 +173,8 @@ mod tests {
         let words: Vec<_> = shown.iter().map(|m| (m.is_this, m.votes, m.leads)).collect();
         assert_eq!(words[..2], [(true, true, false), (false, true, true)]);
         assert_eq!(words[3], (false, false, false));
+        let refusing: Vec<_> = shown.iter().map(|m| m.refusing.as_deref()).collect();
+        assert_eq!(refusing, [None, Some("disk_full"), None, None]);
         assert_eq!(shown[0].partitions, 512, "all of `default`, and its part of `ks`");
         assert_eq!((shown[1].partitions, shown[3].partitions), (256, 0));
     }

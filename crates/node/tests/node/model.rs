@@ -4,7 +4,7 @@ use crate::support::{Bench, START_MS, get, value};
 use proptest::prelude::*;
 use shoal_core::update::{ExpireWhen, Outcome, SetExpiry, Update, UpdateError, When, apply};
 use shoal_core::{Record, Version};
-use shoal_node::{Access, Code, Halt, Target};
+use shoal_node::{Access, Code, Halt, Listing, Target};
 use std::collections::BTreeMap;
 
 const KEYS: [&[u8]; 6] = [b"a", b"b", b"{t}1", b"{t}2", b"counter", b"\0\xFF\r\n"];
@@ -204,8 +204,9 @@ fn check_view(bench: &Bench, model: &Model) {
         model.entries.iter().map(|(k, (v, _))| (k.clone(), v.clone())).collect();
     assert_eq!(scanned, expected, "SCAN");
     let mut listed = Vec::new();
+    let listing = Listing { prefix: b"{t}", limit: 10, ..Listing::default() };
     access
-        .list(&target, b"{t}", None, 10, &mut |key, _| listed.push(key.to_vec()))
+        .list(&target, &listing, &mut |key, _| listed.push(key.to_vec()))
         .expect("a healthy node lists");
     let expected: Vec<_> = expected.into_keys().filter(|key| key.starts_with(b"{t}")).collect();
     assert_eq!(listed, expected, "a listed prefix");

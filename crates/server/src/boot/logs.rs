@@ -18,6 +18,11 @@ const WAITING: usize = 1_024;
 /// How long the last lines may take at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Raft's library warns of every voter that it does not reach, several times a second, for as long as
+/// a majority is missing. The node says that once, and once that it is back; what is left of the
+/// library's warnings tells nobody anything to do. Its errors are heard.
+const QUIET: &str = "openraft";
+
 /// Part of the sorted store's library: it calls a compaction that was told to stop, as every stop
 /// of a node may tell it, an error. Every one that really fails is returned to us, and logged.
 const UNHEARD: &str = "lsm_tree::compaction";
@@ -115,7 +120,7 @@ pub(super) fn start(config: &Resolved) {
 fn filter(level: &str) -> String {
     let ours = ["shoal", "shoal_cli", "shoal_server", "shoal_node", "shoal_meta", "shoal_storage"];
     let ours = ours.map(|name| format!("{name}={level}")).join(",");
-    format!("warn,{UNHEARD}=off,{ours}")
+    format!("warn,{UNHEARD}=off,{QUIET}=error,{ours}")
 }
 
 #[cfg(test)]
@@ -157,6 +162,24 @@ mod tests {
         let text = String::from_utf8(lines.lock().clone()).expect("text");
         assert!(!text.contains("stopped"), "{text}");
         assert!(text.contains("another part") && text.contains("compaction failed"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_majority_is_not_told_by_the_library_again_and_again() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let there = Arc::clone(&lines);
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(filter("info")))
+            .with_writer(move || Kept(Arc::clone(&there)))
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: "openraft::replication", "unreachable");
+            tracing::error!(target: "openraft::core", "storage failed");
+            tracing::warn!(target: "shoal_node::cluster::majority", "n2 cannot be reached");
+        });
+        let text = String::from_utf8(lines.lock().clone()).expect("text");
+        assert!(!text.contains("unreachable"), "{text}");
+        assert!(text.contains("storage failed") && text.contains("n2 cannot"), "{text}");
     }
 
     /// Keeps what is written.

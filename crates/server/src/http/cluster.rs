@@ -226,13 +226,19 @@ fn status_of(shown: &ClusterShown, map: &ClusterMap) -> Value {
         document["replication"] = json!(target);
         (name.clone(), document)
     });
+    let refusing = shown.conditions.iter().filter_map(|(node, condition)| {
+        Some((name_of(map, *node), json!(condition.refusing.as_ref()?)))
+    });
     let receiving = status.receiving.iter();
     let receiving = receiving.map(|(node, copies)| (name_of(map, *node), json!(copies)));
     json!({
         "cluster": shown.cluster.to_string(),
         "node": name_of(map, shown.node),
-        "health": health(status.health),
-        "fully_replicated": status.is_fully_replicated(),
+        "health": health(shown.health()),
+        "starting": shown.starting,
+        "fully_replicated": shown.is_fully_replicated(),
+        "not_heard_of": names(map, &shown.unheard().collect::<Vec<_>>()),
+        "refusing_writes": refusing.collect::<Map<_, _>>(),
         "map_version": status.version.to_string(),
         "leader": shown.leader.map(|leader| name_of(map, leader)),
         "told_by_leader": shown.leader == Some(shown.node),
@@ -287,6 +293,7 @@ fn member(member: &MemberShown) -> Value {
         "leads": member.leads,
         "this": member.is_this,
         "partitions": member.partitions,
+        "refusing_writes": member.refusing,
     })
 }
 

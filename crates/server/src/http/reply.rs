@@ -81,11 +81,14 @@ impl Reply {
             .with(CONTENT_LENGTH, HeaderValue::from(length))
     }
 
-    /// A JSON document.
+    /// A JSON document, with a line's end for those who read it at a terminal.
     pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Self {
-        match serde_json::to_vec(document) {
+        let mut body = Vec::new();
+        let written = serde_json::to_writer(&mut body, document);
+        body.push(b'\n');
+        match written {
             // Without what it grew beyond its length: the length is what counts as waiting.
-            Ok(body) => Self { body: body.into_boxed_slice().into(), ..Self::status(status) }
+            Ok(()) => Self { body: body.into_boxed_slice().into(), ..Self::status(status) }
                 .with(CONTENT_TYPE, JSON),
             Err(error) => {
                 tracing::error!(%error, "an answer could not be written as JSON");

@@ -21,7 +21,7 @@ use shoal_core::record::Body;
 use shoal_core::slot::SLOT_COUNT;
 use shoal_core::version::Millis;
 use shoal_core::{Record, Version};
-use shoal_node::{Access, Code, Halt, Node, Refusal, Target};
+use shoal_node::{Access, Code, Halt, Listing, Node, Refusal, Target};
 use std::sync::Arc;
 
 /// Keys of a page unless the caller says otherwise.
@@ -104,6 +104,7 @@ pub(crate) async fn run(node: &Arc<Node>, target: Target, query: &Query) -> Resu
     } else {
         let listed = job::run(node, move |access| {
             access.at(ask.level);
+            access.know(&target)?;
             if !access.exists(&target) {
                 return Err(unknown(&target).into());
             }
@@ -157,22 +158,21 @@ fn list(access: &mut Access<'_>, target: &Target, ask: &Ask) -> Result<Page, Hal
     let at_once = if ask.values { VALUES_AT_ONCE } else { ask.limit };
     while items.len() < ask.limit && bytes < MAX_PAGE_BYTES {
         let after = items.last().map(|item| item.key.clone());
-        let wanted = at_once.min(ask.limit - items.len());
+        let listing = Listing {
+            prefix: &ask.prefix,
+            after: after.as_deref().or(from),
+            limit: at_once.min(ask.limit - items.len()),
+            values: ask.values,
+        };
         let mut full = false;
-        let more = access.list(
-            target,
-            &ask.prefix,
-            after.as_deref().or(from),
-            wanted,
-            &mut |key, record| {
-                full |= bytes >= MAX_PAGE_BYTES;
-                if !full {
-                    let item = take(key, &record, ask.values);
-                    bytes += item.key.len() + item.value.as_ref().map_or(0, Vec::len);
-                    items.push(item);
-                }
-            },
-        )?;
+        let more = access.list(target, &listing, &mut |key, record| {
+            full |= bytes >= MAX_PAGE_BYTES;
+            if !full {
+                let item = take(key, &record, ask.values);
+                bytes += item.key.len() + item.value.as_ref().map_or(0, Vec::len);
+                items.push(item);
+            }
+        })?;
         if !more && !full {
             return Ok(Page { items, next: None });
         }

@@ -134,6 +134,9 @@ impl Session {
         // The run's own time will do, and costs nothing.
         let now = access.now();
         self.errands = access.suspend();
+        if run == Run::Idle {
+            self.errands.read_on();
+        }
         drop(access);
         self.trim(run);
         self.show(self.state.commands - first, now);

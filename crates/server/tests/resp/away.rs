@@ -2,6 +2,7 @@
 //! when they are answered.
 
 use crate::support::{Client, pipeline, shown};
+use shoal_core::map::{EngineKind, KeyspaceSpec};
 use shoal_node::cluster::memory::{MemoryPeer, MemoryPost};
 use shoal_node::cluster::{First, Peers};
 use shoal_node::secret::ClusterSecret;
@@ -136,4 +137,59 @@ fn commands_of_many_keys_and_transactions_work_where_others_own_the_keys() {
     ]);
     pair.connect().expect(&[("INCR d", ":8")]);
     client.expect(&[("MULTI", "+OK"), ("SET e 2", "+QUEUED"), ("EXEC", "*-1"), ("GET e", "$1 1")]);
+}
+
+#[test]
+fn a_database_is_known_to_all_nodes_once_one_has_made_it() {
+    let pair = Pair::new();
+    let other = Arc::new(Shared::new(
+        Arc::clone(&pair.nodes[0]),
+        Arc::clone(&pair.shared.config),
+        Vec::new(),
+    ));
+    let mut first = Client { local: Local::new(&other) };
+    let mut second = pair.connect();
+    for number in 1..=15 {
+        let select = format!("SELECT {number}");
+        first.expect(&[(&select, "+OK"), ("SET k v", "+OK")]);
+        second.expect(&[(&select, "+OK")]);
+        let question = ["GET k", "DBSIZE", "DEL k", "EXISTS k", "WATCH k"][number % 5];
+        let there = ["$1 v", ":1", ":1", ":1", "+OK"][number % 5];
+        second.expect(&[(question, there)]);
+    }
+    let spec = KeyspaceSpec::new(EngineKind::Memory);
+    pair.nodes[0].create_keyspace("mine", spec, Some(77)).expect("it is made");
+    second.expect(&[("SELECT 77", "+OK"), ("GET k", "$-1"), ("SET k v", "+OK")]);
+    second.expect(&[("USE theirs", "-NOKEYSPACE there is no keyspace 'theirs'")]);
+}
+
+#[test]
+fn a_transaction_has_one_level() {
+    let pair = Pair::new();
+    let mut client = pair.connect();
+    let refused = "-ERR Command not allowed inside a transaction";
+    let aborted = "-EXECABORT Transaction discarded because of previous errors.";
+    for command in ["CONSISTENCY one", "CONSISTENCY", "AT one GET k", "AT one EXEC"] {
+        client.expect(&[("MULTI", "+OK"), (command, refused), ("EXEC", aborted)]);
+    }
+    client.expect(&[
+        ("CONSISTENCY", "$7 default"),
+        ("AT one MULTI", "-ERR AT sets the level of one command that reads or writes keys"),
+    ]);
+}
+
+#[test]
+fn long_values_of_a_pipeline_do_not_stand_in_each_others_way() {
+    let pair = Pair::new();
+    let mut client = pair.connect();
+    let value = "v".repeat(7 << 20);
+    let keys: Vec<String> = (0..10).map(|number| format!("k{number}")).collect();
+    for key in &keys {
+        client.expect(&[(&format!("SET {key} {value}"), "+OK")]);
+    }
+    // More than the answers to commands to come may hold, and than those to one command may.
+    let gets: Vec<String> = keys.iter().map(|key| format!("GET {key}")).collect();
+    let replies = client.local.ask(&pipeline(gets.iter().map(String::as_str)));
+    let whole = format!("${}\r\n{value}\r\n", value.len()).repeat(keys.len());
+    assert!(replies == whole.as_bytes(), "{} bytes", replies.len());
 }

@@ -105,6 +105,29 @@ async fn what_nobody_has_is_asked_for_more_and_more_slowly() {
     assert!((20..=45).contains(&asked), "{asked}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_had_keeps_nobody_from_what_there_is() {
+    let stores = Stores::new(2).await;
+    let node = start(&stores, 2);
+    until("it knows who leads", || node.store.leadership().borrow().leader.is_some()).await;
+    let present = node.store.current().version;
+    // Nobody ever made that many changes: it is not even asked for.
+    let absurd = MapVersion { index: u64::MAX, ..MapVersion::default() };
+    node.follow.heard(NodeId(1), absurd);
+    node.follow.need(absurd);
+    assert!(node.follow.newest_heard() <= present);
+    // That could be, and is not.
+    let far = MapVersion { index: present.index + 1_000, ..present };
+    node.follow.heard(NodeId(1), far);
+    sleep(LOOK_PERIOD).await;
+    assert_eq!(node.follow.newest_heard(), present, "it is forgotten");
+    let version = change(&stores).await;
+    node.follow.heard(NodeId(1), version);
+    let began = Instant::now();
+    node.store.subscribe().wait_for(|map| map.version >= version).await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(100), "news are pulled at once again");
+}
+
 struct Quiet;
 
 impl Serve for Quiet {

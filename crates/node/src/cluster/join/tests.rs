@@ -15,6 +15,8 @@ const SEED: &str = "n1:7401";
 struct Member {
     map: Mutex<Arc<ClusterMap>>,
     sights: Mutex<BTreeMap<NodeId, Standing>>,
+    /// For how long every node has stood as it does.
+    lasted: Mutex<Duration>,
     denies: Option<Denied>,
     /// How many questions it answers "not now".
     busy: Mutex<usize>,
@@ -35,6 +37,7 @@ impl Member {
         Self {
             map: Mutex::new(Arc::new(map)),
             sights: Mutex::default(),
+            lasted: Mutex::new(Duration::from_secs(300)),
             denies: None,
             busy: Mutex::new(0),
             asked: Mutex::new(0),
@@ -65,7 +68,12 @@ impl Register for Member {
 
     fn sight(&self, node: NodeId) -> Option<Sight> {
         let standing = *self.sights.lock().get(&node)?;
-        Some(Sight { node, standing, lasted: Duration::from_secs(300), address: None })
+        let lasted = *self.lasted.lock();
+        Some(Sight { node, standing, lasted, address: None })
+    }
+
+    fn may_replace(&self, node: NodeId) -> Judged<'_> {
+        Box::pin(std::future::ready(may_replace(self, node)))
     }
 }
 
@@ -183,14 +191,28 @@ async fn a_name_in_use_is_refused_with_what_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_down_is_replaced_and_one_that_is_up_is_waited_for() {
+async fn a_node_that_was_down_for_a_while_is_replaced_and_no_other() {
     let scene = scene(Member::new());
     let old = scene.with("n2", 20).await;
-    scene.member.see(old.0, Standing::Up);
-    let waiting = tokio::time::timeout(Duration::from_secs(60), scene.join("n2", 30, true));
-    assert!(waiting.await.is_err(), "it goes on asking");
-    assert!(!scene.member.map().nodes[&old].is_gone());
+    for standing in [Standing::Up, Standing::Suspect] {
+        scene.member.see(old.0, standing);
+        let refused = scene.join("n2", 30, true).await.expect_err("it is there");
+        assert_eq!(refused.code, "name_in_use");
+        assert!(refused.message.contains("n2 is up"), "{refused}");
+    }
+    // It may be about to come back: it goes on asking.
     scene.member.see(old.0, Standing::Down);
+    *scene.member.lasted.lock() = REPLACE_AFTER - Duration::from_secs(1);
+    let waiting = tokio::time::timeout(Duration::from_secs(60), scene.join("n2", 30, true));
+    assert!(waiting.await.is_err(), "it has not been down for long enough");
+    let Some(Answer::Busy { why }) = may_replace(&*scene.member, old) else { panic!("it may") };
+    assert!(why.starts_with("name_in_use: n2 was seen 9 s ago"), "{why}");
+    assert!(!scene.member.map().nodes[&old].is_gone());
+    // Who said goodbye is not guessed about.
+    scene.member.see(old.0, Standing::Left);
+    assert_eq!(may_replace(&*scene.member, old), None);
+    scene.member.see(old.0, Standing::Down);
+    *scene.member.lasted.lock() = REPLACE_AFTER;
     let admitted = scene.join("n2", 30, true).await.expect("it takes the place");
     assert_eq!(admitted.node, NodeId(3));
     assert!(admitted.map.nodes[&old].is_gone());

@@ -5,7 +5,7 @@ use super::*;
 use crate::replicas::rig::{KEYSPACE, copy_of, member, memory, owners};
 use shoal_core::codec::record::Form;
 use shoal_core::quorum::NoQuorum;
-use shoal_core::update::Outcome;
+use shoal_core::update::{ExpireWhen, Outcome, OwnedWhen, SetExpiry};
 
 fn counted(forwarded: &Forwarded) -> i64 {
     match forwarded {
@@ -56,4 +56,36 @@ async fn too_few_owners_are_named_before_anybody_is_asked() {
     let outcome = cluster.at(4).update("n", OwnedUpdate::Add { delta: 1 }).await;
     let unreachable = vec![NodeId(1), NodeId(2)];
     assert_eq!(outcome, Forwarded::NoQuorum(NoQuorum { have: 1, need: 2, unreachable }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_there_before_is_told_to_whoever_wants_it_alone() {
+    let cluster = Cluster::new(4, 3, false).await;
+    let set = |value: &'static [u8]| OwnedUpdate::Set {
+        value: Bytes::from_static(value),
+        expiry: SetExpiry::Never,
+        when: OwnedWhen::Always,
+    };
+    let delete = || OwnedUpdate::Delete { when: OwnedWhen::Always };
+    // At the node that carries it out, and at another one.
+    for node in [1, 4] {
+        let peer = cluster.at(node);
+        peer.update("k", set(b"first")).await;
+        let Forwarded::Done { before, version, .. } = peer.update("k", set(b"second")).await else {
+            panic!("not done");
+        };
+        let seen = before.as_ref().map(|record| record.borrow().rank().content);
+        assert_eq!(
+            seen,
+            Some(shoal_core::Record::live(Version::ZERO, None, b"first").rank().content)
+        );
+        // The version that stays is told in either case.
+        let unmet =
+            OwnedUpdate::Expire { at: 1, when: ExpireWhen { some: true, ..ExpireWhen::default() } };
+        let told = peer.update_looking("k", unmet, false).await;
+        assert_eq!(told, Forwarded::Done { outcome: Outcome::Unmet, before: None, version });
+        let told = peer.update_looking("k", delete(), false).await;
+        let gone = Forwarded::Done { outcome: Outcome::Done, before: None, version: None };
+        assert_eq!(told, gone);
+    }
 }

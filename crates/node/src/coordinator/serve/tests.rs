@@ -6,6 +6,7 @@ use super::*;
 use crate::replicas::rig::{KEYSPACE, epoch, member, owners};
 use shoal_core::PartitionId;
 use shoal_core::ids::Incarnation;
+use shoal_core::map::ClusterMap;
 use shoal_core::quorum::{Ask, Level, Owners};
 use std::time::Duration;
 
@@ -80,4 +81,36 @@ async fn whatever_waits_for_a_map_is_refused_in_the_end() {
     }
     let copy = cluster.at(2).coordinator.copies().find(KEYSPACE, PartitionId(0));
     assert!(copy.is_some_and(|copy| copy.takes()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_at_a_copy_whose_keyspace_is_dropped_is_void_at_once() {
+    let cluster = Cluster::new(2, 2, false).await;
+    let second = &cluster.at(2).coordinator;
+    let copy = second.copies().find(KEYSPACE, PartitionId(0)).expect("it has one");
+    let began = Instant::now();
+    let (answer, ()) = tokio::join!(said(&cluster, 6, KEYSPACE), async {
+        while copy.waiting() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // The map that it waited for has no such keyspace.
+        let over = second.copies().retain(|_, _| false);
+        let map = ClusterMap { version: epoch(6), ..ClusterMap::default() };
+        second.routes().install(&map);
+        second.adopted();
+        second.ask_again(over);
+    });
+    assert_eq!(answer.reply, Reply::Refused(Refusal::Void));
+    assert!(began.elapsed() < DEADLINE);
+    assert_eq!(copy.waiting(), 0);
+    // Whoever had found the copy just before does not wait there either.
+    let question = question(2, &about(Level::Quorum, "k"), Ask::Clock);
+    let header = Header { epoch: epoch(7), ..super::super::rig::envelope(Ask::Clock).header };
+    let envelope = Envelope { header, round: question.round, ask: question.ask };
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let now = shoal_core::replica::Now { clock: shoal_core::clock::Stamp::ZERO, physical_ms: 0 };
+    let tell = Box::new(move |answer| drop(tell.send(answer)));
+    copy.ask(envelope, now, Patience::Inline, || shoal_core::clock::Stamp::ZERO, tell);
+    let answer: Option<Answer> = told.await.expect("it is told");
+    assert_eq!(answer.expect("it answers").reply, Reply::Refused(Refusal::Void));
 }

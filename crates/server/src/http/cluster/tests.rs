@@ -5,8 +5,8 @@ use shoal_core::control::{Control, View};
 use shoal_core::map::{Command, KeyspaceSpec, Profile};
 use shoal_core::slot::Partitioning;
 use shoal_core::{ClusterId, ids::ReplicaIncarnation};
-use shoal_node::cluster::Standing;
-use shoal_node::{Presence, VerdictShown};
+use shoal_node::cluster::{Condition, Standing};
+use shoal_node::{Presence, Queues, VerdictShown};
 use std::collections::BTreeSet;
 
 fn map() -> ClusterMap {
@@ -38,17 +38,22 @@ fn map() -> ClusterMap {
 fn shown(map: &ClusterMap, up: &[u32]) -> ClusterShown {
     let up: BTreeSet<NodeId> = up.iter().map(|node| NodeId(*node)).collect();
     let view = View { up: up.clone(), ..View::default() };
+    let full = Condition { refusing: Some("disk_full".to_owned()), lost_copies: 0 };
     ClusterShown {
         cluster: map.cluster,
         node: NodeId(1),
         leader: Some(NodeId(2)),
         term: 3,
         voters: up,
+        starting: None,
         status: Control::default().status(map, &view),
         hints: 5,
         under_way: 0,
         repair: [0; REPAIR_FIGURES.len()],
         taking_in: 0,
+        queues: Queues::default(),
+        requests: Vec::new(),
+        conditions: [(NodeId(1), full), (NodeId(2), Condition::default())].into(),
         links: vec![LinkStatus { node: NodeId(2), up: true, ..LinkStatus::default() }],
     }
 }
@@ -66,6 +71,25 @@ fn the_status_names_nodes_and_what_is_missing() {
     assert_eq!(document["keyspaces"]["ks"]["replication"], 3);
     assert_eq!(document["fully_replicated"], false);
     assert_eq!(document["links"][0]["name"], "b");
+    assert_eq!(document["refusing_writes"], json!({ "a": "disk_full" }));
+    assert_eq!(document["not_heard_of"], json!([]));
+}
+
+#[test]
+fn a_cluster_is_not_whole_before_everybody_has_said_so() {
+    let map = map();
+    let whole = |conditions: &[(u32, u32)]| {
+        let mut shown = shown(&map, &[1, 2, 3]);
+        (shown.status.health, shown.status.total) = (Health::Whole, Figures::default());
+        let condition = |lost_copies| Condition { refusing: None, lost_copies };
+        let conditions = conditions.iter().map(|(node, lost)| (NodeId(*node), condition(*lost)));
+        shown.conditions = conditions.collect();
+        let document = status_of(&shown, &map);
+        (document["health"].clone(), document["fully_replicated"].clone())
+    };
+    assert_eq!(whole(&[(1, 0), (2, 0), (3, 0)]), (json!("whole"), json!(true)));
+    assert_eq!(whole(&[(1, 0), (3, 0)]), (json!("growing"), json!(false)), "b was started again");
+    assert_eq!(whole(&[(1, 0), (2, 4), (3, 0)]), (json!("degraded"), json!(false)));
 }
 
 #[test]
@@ -96,6 +120,7 @@ fn shown_member(node: u32, standing: Standing, client: Option<&str>) -> MemberSh
         leads: false,
         is_this: false,
         partitions: 0,
+        refusing: None,
     }
 }
 

@@ -120,6 +120,7 @@ impl Walk {
 
     /// Looks at a slice of the keys; whether the page is complete.
     fn look(&mut self, access: &mut Access<'_>) -> Result<bool, Halt> {
+        access.know(&self.target)?;
         if !access.exists(&self.target) {
             return Err(unknown(&self.target).into());
         }

@@ -90,6 +90,12 @@ pub(crate) fn auth(context: &mut Context<'_, '_>, words: Words<'_>) -> Done {
 
 /// SELECT number or name, USE name
 pub(crate) fn select(context: &mut Context<'_, '_>, id: Id, words: Words<'_>) -> Done {
+    if let Ok(target) = named(id, words.word(1))
+        && !context.access.exists(&target)
+    {
+        // Another node may have made it a moment ago.
+        context.access.know(&target)?;
+    }
     let target = target_of(context, id, words.word(1))?;
     let map = context.shared.node.map();
     super::levels::leave(&mut context.client.written, &map, &context.client.target);
@@ -101,23 +107,34 @@ pub(crate) fn select(context: &mut Context<'_, '_>, id: Id, words: Words<'_>) ->
 
 /// The keyspace that SELECT or USE with this word chooses.
 pub(crate) fn target_of(context: &Context<'_, '_>, id: Id, word: &[u8]) -> Result<Target, Fail> {
+    let target = named(id, word)?;
+    match target {
+        _ if context.access.exists(&target) => Ok(target),
+        Target::Database(_) => Err(ArgumentError::NoDatabase.into()),
+        Target::Named(_) => Err(unknown(word)),
+    }
+}
+
+/// The keyspace that SELECT or USE with this word names, whether it is there or not.
+fn named(id: Id, word: &[u8]) -> Result<Target, Fail> {
     // No keyspace is called by a number alone, so what looks like one is one, or wrong.
     let digits = word.strip_prefix(b"-").unwrap_or(word);
     if id == Id::Select && digits.iter().all(u8::is_ascii_digit) {
-        return context.database(arguments::database(word)?);
+        let number = u16::try_from(arguments::database(word)?);
+        return Ok(Target::Database(number.map_err(|_| ArgumentError::NoDatabase)?));
     }
-    let unknown = || {
-        let name = String::from_utf8_lossy(word).into_owned();
-        Fail::Text(format!("NOKEYSPACE there is no keyspace '{name}'").into())
-    };
-    let name = std::str::from_utf8(word).map_err(|_| unknown())?;
+    let name = std::str::from_utf8(word).map_err(|_| unknown(word))?;
     // Redis' answer to what is no number, unless it could be a name.
     let of_names = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
     if id == Id::Select && (name.starts_with(['-', '_']) || !name.bytes().all(of_names)) {
         return Err(ArgumentError::NotInteger.into());
     }
-    let target = Target::Named(Arc::from(name));
-    if context.access.exists(&target) { Ok(target) } else { Err(unknown()) }
+    Ok(Target::Named(Arc::from(name)))
+}
+
+fn unknown(word: &[u8]) -> Fail {
+    let name = String::from_utf8_lossy(word);
+    Fail::Text(format!("NOKEYSPACE there is no keyspace '{name}'").into())
 }
 
 /// RESET

@@ -244,6 +244,7 @@ fn ends_all(halt: &Halt) -> bool {
                 | Code::TryAgain
                 | Code::Unknown
                 | Code::TooLarge
+                | Code::MemoryFull
         ),
     }
 }

@@ -14,8 +14,11 @@ pub(super) const CLUSTER: &[Command] = &[
     Command::new(Id::Consistency, "consistency", -1, Group::Cluster)
         .since("0.1.0")
         .summary("Chooses how many replicas the connection's requests wait for, or tells it.")
-        .differs("Shoal's own. `default` is what the keyspace says; RESET goes back to it.")
-        .flags(&[Flag::Loading, Flag::Stale, Flag::Fast])
+        .differs(
+            "Shoal's own. `default` is what the keyspace says; RESET goes back to it. Not inside \
+             a transaction, all of which has the level that EXEC finds.",
+        )
+        .flags(&[Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoMulti])
         .categories(&[Category::Connection])
         .arguments(&[one_of("level", LEVELS).optional()]),
     Command::new(Id::At, "at", -3, Group::Cluster)

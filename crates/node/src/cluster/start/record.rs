@@ -1,0 +1,216 @@
+//! Putting a start on record: asked again and again, however long a majority takes to be found,
+//! since of two nodes that were started from copies of one directory only one must go on.
+//!
+//! Holds: a proposal is cut short only where no node that answers takes the token that is
+//! presented. What is waited for is known by name meanwhile.
+//!
+//! Does not know: which tokens there are and how they are kept.
+
+use super::super::identity::Tokens;
+use super::super::join::JoinError;
+use super::Ground;
+use crate::node::StartError;
+use crate::transport::{Denied, Identity, Transport};
+use shoal_core::NodeId;
+use shoal_core::ids::ClusterId;
+use shoal_core::map::{ClusterMap, Command, MapError};
+use shoal_meta::raft::RaftStore;
+use shoal_meta::{MapStore as _, MetaError};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The pauses between two proposals of a start, the first and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// How often is looked whether every link was denied.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How often the same reason is told again.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+impl Ground {
+    /// Lets the map take note of this start. Waits until it has, or says that this directory is
+    /// not to be used.
+    ///
+    /// # Errors
+    /// The map's refusal, `stale_directory` above all, or the directory's.
+    pub(crate) async fn put_on_record(
+        &self,
+        store: &Arc<RaftStore>,
+        tokens: &mut Tokens,
+        cluster: ClusterId,
+    ) -> Result<(), StartError> {
+        let (node, profile) = (store.node(), self.profile());
+        let propose = |command: Command| async move {
+            let Command::StartNode { presented, next, .. } = command else { return Ok(()) };
+            let command = &command;
+            let attempt = |token| async move {
+                self.transport.assume(Identity { cluster, node, token });
+                self.know_others(&store.current(), node);
+                store.propose_async(command).await.map(drop)
+            };
+            let shut_out = || is_shut_out(&*self.transport);
+            insist([presented, next], attempt, shut_out, |why| self.wait_for(why)).await
+        };
+        tokens.put_on_record(node, &profile, propose).await?;
+        self.transport.assume(Identity { cluster, node, token: tokens.presented() });
+        Ok(())
+    }
+
+    /// Tells the transport where the others are.
+    fn know_others(&self, map: &ClusterMap, me: NodeId) {
+        for (node, info) in &map.nodes {
+            if let Some(address) = info.addresses.peer.as_deref().filter(|_| !info.is_gone())
+                && *node != me
+            {
+                self.transport.know(*node, address);
+            }
+        }
+    }
+}
+
+/// Proposes under one token and the other by turns, until it is done or refused for good. Once a
+/// start is on record, links under the token before are cut, perhaps before the answer has come;
+/// and where the last start was cut short it is on record already.
+async fn insist<F>(
+    tokens: [u64; 2],
+    mut attempt: impl FnMut(u64) -> F,
+    shut_out: impl Fn() -> Option<JoinError>,
+    wait_for: impl Fn(&str),
+) -> Result<(), StartError>
+where
+    F: Future<Output = Result<(), MetaError>>,
+{
+    let newest = tokens[1];
+    let (mut pause, mut told) = (PAUSES.0, None);
+    for token in tokens.into_iter().cycle() {
+        let outcome = tokio::select! {
+            biased;
+            outcome = attempt(token) => outcome,
+            why = denied(&shut_out) => {
+                if token == newest {
+                    return Err(why.into());
+                }
+                continue;
+            }
+        };
+        let error = match outcome {
+            Ok(()) => return Ok(()),
+            Err(MetaError::Refused(why @ MapError::StaleDirectory { .. })) => {
+                return Err(JoinError::new("stale_directory", why.to_string()).into());
+            }
+            Err(error @ MetaError::Refused(_)) => return Err(error.into()),
+            Err(error) => error.to_string(),
+        };
+        if token == newest
+            && let Some(why) = shut_out()
+        {
+            return Err(why.into());
+        }
+        wait_for(&error);
+        let is_news = told.as_ref().is_none_or(|(before, at): &(String, Instant)| {
+            *before != error || at.elapsed() >= TELL_AGAIN
+        });
+        if is_news {
+            tracing::warn!(why = error, "waiting for the cluster to take note of this start");
+            told = Some((error, Instant::now()));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+    Ok(())
+}
+
+/// Waits until no node that answers listens to this one, and says why.
+async fn denied(shut_out: impl Fn() -> Option<JoinError>) -> JoinError {
+    loop {
+        sleep(LOOK_AGAIN).await;
+        if let Some(why) = shut_out() {
+            return why;
+        }
+    }
+}
+
+/// Why no node that answers listens to this one, if so. Under the token of its newest start that
+/// is final: only a later start of the same node, or that it was forgotten, lets them refuse it.
+fn is_shut_out(transport: &dyn Transport) -> Option<JoinError> {
+    let links = transport.links();
+    if links.iter().any(|link| link.up) {
+        return None;
+    }
+    let mut denied = links.iter().filter_map(|link| link.denied);
+    denied.find_map(|why| match why {
+        Denied::StaleNode => {
+            let message = "the data directory is an old copy: another one was started since";
+            Some(JoinError::new("stale_directory", message))
+        }
+        Denied::UnknownNode => {
+            let message = "the cluster has forgotten this node: join it with an empty directory";
+            Some(JoinError::new("node_gone", message))
+        }
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::{Cell, RefCell};
+    use std::future::ready;
+
+    const BOTH: [u64; 2] = [7, 8];
+
+    fn no_majority() -> MetaError {
+        MetaError::NoMajority { voters: vec![NodeId(1)] }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_majority_is_waited_for_as_long_as_it_takes() {
+        let asked = RefCell::new(Vec::new());
+        let attempt = |token| {
+            asked.borrow_mut().push(token);
+            let is_first = asked.borrow().len() == 1;
+            async move {
+                // Longer than anybody should have to wait, though not than a proposal may take.
+                sleep(Duration::from_secs(4)).await;
+                if is_first { Err(no_majority()) } else { Ok(()) }
+            }
+        };
+        let why = RefCell::new(String::new());
+        let done =
+            insist(BOTH, attempt, || None, |reason| reason.clone_into(&mut why.borrow_mut()));
+        assert!(done.await.is_ok());
+        assert_eq!(*asked.borrow(), BOTH, "one after the other, none of them cut short");
+        assert_eq!(*why.borrow(), no_majority().to_string());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_denial_cuts_short_and_under_the_newest_token_is_final() {
+        let presented = Cell::new(0);
+        let attempt = |token| {
+            presented.set(token);
+            std::future::pending()
+        };
+        let stale = || Some(JoinError::new("stale_directory", "it is an old copy"));
+        let outcome = insist(BOTH, attempt, stale, |_| {}).await;
+        assert!(matches!(outcome, Err(StartError::Join(why)) if why.code == "stale_directory"));
+        assert_eq!(presented.get(), BOTH[1]);
+        // Under the token before, it only says that this start is on record.
+        let attempt = |token| {
+            presented.set(token);
+            let is_new = token == BOTH[1];
+            async move { if is_new { Ok(()) } else { std::future::pending().await } }
+        };
+        let denied = || if presented.get() == BOTH[0] { stale() } else { None };
+        assert!(insist(BOTH, attempt, denied, |_| {}).await.is_ok());
+        let refused = |_| {
+            let token = Command::RemoveNode { node: NodeId(9) };
+            let why = ClusterMap::default().apply(&token).expect_err("there is no such node");
+            ready(Err(MetaError::Refused(why)))
+        };
+        assert!(matches!(
+            insist(BOTH, refused, || None, |_| {}).await,
+            Err(StartError::Map(MetaError::Refused(_)))
+        ));
+    }
+}
