@@ -82,3 +82,28 @@ impl Client {
         self.ask(&words(line))
     }
 }
+
+/// Asks for what `line` says of each number, many at a time. The numbers whose answer does not
+/// fit.
+pub(crate) fn ask_all(
+    client: &mut Client,
+    numbers: impl IntoIterator<Item = usize>,
+    line: impl Fn(usize) -> String,
+    fits: impl Fn(usize, &Reply) -> bool,
+) -> Vec<usize> {
+    const AT_ONCE: usize = 64;
+    let numbers: Vec<_> = numbers.into_iter().collect();
+    let mut others = Vec::new();
+    for some in numbers.chunks(AT_ONCE) {
+        let mut bytes = Vec::new();
+        some.iter().for_each(|number| encode(&words(&line(*number)), &mut bytes));
+        client.send(&bytes).expect("a node that runs can be asked");
+        for number in some {
+            let answer = client.read().expect("a node that runs answers");
+            if !fits(*number, &answer) {
+                others.push(*number);
+            }
+        }
+    }
+    others
+}

@@ -3,7 +3,7 @@
 //! Holds: a process that was started is ended, whatever becomes of the test.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -19,6 +19,8 @@ pub(crate) const MEMORY_LIMIT: &str = "64MiB";
 /// How a node is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
+    /// A program, and its first arguments, that is to start the node.
+    by: Vec<String>,
     data: PathBuf,
     listen: String,
     arguments: Vec<String>,
@@ -44,7 +46,19 @@ impl Launch {
     /// A node with its data in this folder.
     pub(crate) fn new(data: &Path) -> Self {
         let listen = "127.0.0.1:0".to_owned();
-        Self { data: data.to_path_buf(), listen, arguments: Vec::new(), variables: Vec::new() }
+        Self {
+            by: Vec::new(),
+            data: data.to_path_buf(),
+            listen,
+            arguments: Vec::new(),
+            variables: Vec::new(),
+        }
+    }
+
+    /// The same, started by a program with these words before the node's own. It is to become
+    /// the node, not to stay beside it.
+    pub(crate) fn by(self, words: Vec<String>) -> Self {
+        Self { by: words, ..self }
     }
 
     /// The same with clients at this address.
@@ -66,7 +80,10 @@ impl Launch {
 
     /// The process, without waiting for anything.
     fn spawn(&self) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shoal"));
+        let words = self.by.iter().map(String::as_str);
+        let mut words = words.chain([env!("CARGO_BIN_EXE_shoal")]);
+        let mut command = Command::new(words.next().expect("there is the binary"));
+        command.args(words);
         // Settings of the developer's own must not reach the node.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SHOAL_") {
@@ -91,7 +108,7 @@ impl Launch {
         Node::wait(self.spawn(), |line| {
             let (_, address) = line.split_once("listening on ")?;
             let address = address.split([' ', ',']).next()?.trim();
-            address.starts_with("127.").then(|| address.to_owned())
+            address.parse::<SocketAddr>().is_ok().then(|| address.to_owned())
         })
     }
 

@@ -21,22 +21,27 @@ fn node(test: &str) -> (Folder, Node) {
     (folder, node)
 }
 
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/clients").join(name)
 }
 
-fn works(command: &mut Command) -> bool {
+pub(crate) fn works(command: &mut Command) -> bool {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
 /// Runs a client to its end, which must be a good one, and returns what it printed.
 fn run(node: &Node, command: &mut Command) -> String {
+    run_against(command, || node.log())
+}
+
+/// The same against whatever serves and has this to say where it goes wrong.
+pub(crate) fn run_against(command: &mut Command, log: impl FnOnce() -> String) -> String {
     let output = command.stdin(Stdio::null()).output().expect("the client starts");
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let log = node.log();
-    assert!(output.status.success(), "{}\n{out}\n{err}\nthe node: {log}", output.status);
+    let status = output.status;
+    assert!(status.success(), "{status}\n{out}\n{err}\nwhat served: {}", log());
     out.into_owned()
 }
 

@@ -2,34 +2,48 @@
 
 use super::checker::Load;
 use super::rig::Rig;
-use crate::client::Client;
+use crate::client::ask_all;
 use crate::reply::Reply;
 use crate::settings::{number, seed};
 
 /// A key that is written while the first node is alone.
-fn early(key: u64) -> String {
+fn early(key: usize) -> String {
     format!("early:{key}")
 }
 
-/// The answer to a command that is asked again once where it is an error.
-fn asked_twice(client: &mut Client, line: &str) -> Reply {
-    let answer = client.line(line).expect("a node that runs answers");
-    if answer.error().is_none() {
-        return answer;
-    }
-    client.line(line).expect("a node that runs answers")
+/// Whether an answer is what is stored under a key of this number.
+fn is_value(key: usize, answer: &Reply) -> bool {
+    answer.bulk() == Some(key.to_string().as_bytes())
+}
+
+/// Asks once more where the first answer is an error; any other must fit.
+#[track_caller]
+fn at_most_twice(
+    rig: &Rig,
+    node: usize,
+    keys: usize,
+    line: impl Fn(usize) -> String,
+    fits: impl Fn(usize, &Reply) -> bool,
+) {
+    let mut client = rig.client(node);
+    let judge = |key, answer: &Reply| {
+        let fits = fits(key, answer);
+        assert!(fits || answer.error().is_some(), "n{node}, {key}: {answer:?}\n{}", rig.logs());
+        fits
+    };
+    let others = ask_all(&mut client, 0..keys, &line, judge);
+    let others = ask_all(&mut client, others, &line, judge);
+    assert!(others.is_empty(), "n{node}: refused twice are {others:?}\n{}", rig.logs());
 }
 
 #[test]
 fn one_node_becomes_three_under_load_and_the_first_may_die() {
-    let keys = number("SHOAL_KEYS", 1_000, 100_000);
+    let keys = number("SHOAL_KEYS", 1_000, 100_000) as usize;
     let mut rig = Rig::new("growing");
     rig.start(&[1]);
-    let mut client = rig.client(1);
-    for key in 0..keys {
-        let set = format!("SET {} {key}", early(key));
-        assert_eq!(client.line(&set).expect("it answers"), Reply::ok());
-    }
+    let set = |key| format!("SET {} {key}", early(key));
+    let refused = ask_all(&mut rig.client(1), 0..keys, set, |_, answer| *answer == Reply::ok());
+    assert!(refused.is_empty(), "a node alone takes everything");
     let load = Load::start(&rig, &[1], 3, seed("growing"));
     load.wait(&rig, 50);
     rig.start(&[2, 3]);
@@ -47,30 +61,20 @@ fn one_node_becomes_three_under_load_and_the_first_may_die() {
         check_early(&rig, node, keys);
     }
     known.check(&rig, &[2, 3]);
-    let mut client = rig.client(2);
-    for key in 0..keys / 10 {
-        let set = format!("SET late:{key} {key}");
-        let answer = asked_twice(&mut client, &set);
-        assert_eq!(answer, Reply::ok(), "{set}\n{}", rig.logs());
-    }
+    let set_late = |key| format!("SET late:{key} {key}");
+    at_most_twice(&rig, 2, keys / 10, set_late, |_, answer| *answer == Reply::ok());
 
     rig.start(&[1]);
     rig.wait_whole(&[1, 2, 3]);
-    let mut client = rig.client(1);
-    for key in 0..keys / 10 {
-        rig.wait("n1 itself holds what it missed", || {
-            let found = client.line(&format!("AT one GET late:{key}")).expect("it answers");
-            found.bulk() == Some(key.to_string().as_bytes())
-        });
-    }
+    let (mut client, mut missed) = (rig.client(1), (0..keys / 10).collect::<Vec<_>>());
+    rig.wait("n1 itself holds what it missed", || {
+        let get = |key| format!("AT one GET late:{key}");
+        missed = ask_all(&mut client, std::mem::take(&mut missed), get, is_value);
+        missed.is_empty()
+    });
     known.check(&rig, &[1, 2, 3]);
 }
 
-fn check_early(rig: &Rig, node: usize, keys: u64) {
-    let mut client = rig.client(node);
-    for key in 0..keys {
-        let answer = asked_twice(&mut client, &format!("GET {}", early(key)));
-        let value = key.to_string();
-        assert_eq!(answer.bulk(), Some(value.as_bytes()), "n{node}: {answer:?}\n{}", rig.logs());
-    }
+fn check_early(rig: &Rig, node: usize, keys: usize) {
+    at_most_twice(rig, node, keys, |key| format!("GET {}", early(key)), is_value);
 }

@@ -1,10 +1,15 @@
 //! Who a node is: wiped, copied and foreign directories, names in use, and secrets.
 
+use super::checker::Load;
 use super::rig::Rig;
 use crate::folder::copy;
 use crate::node::{Launch, Refused};
 use crate::reply::Reply;
+use crate::settings::{say, seed};
 use std::fs;
+
+/// Clients of a scenario.
+const CLIENTS: usize = 8;
 
 /// Starts what must be refused, with all that is told.
 #[track_caller]
@@ -20,19 +25,17 @@ fn refused(launch: &Launch, why: &[&str]) {
     }
 }
 
-/// Starts a copy of a directory, and lets go of it once the others have told it what it is. It
-/// ends by itself where one of them lets it ask for its start; it never serves.
+/// Starts a copy of a directory: it is told what it is and ends by itself, without having served.
 #[track_caller]
 fn fenced(launch: &Launch) {
-    let log = match launch.start_until("it was started from an old or copied directory") {
-        Ok(node) => {
-            let log = node.log();
-            node.kill();
-            log
-        }
-        Err(Refused { log, .. }) => log,
-    };
-    assert!(!log.contains("ready: "), "a copy serves:\n{log}");
+    let ended = launch.start();
+    is_fenced(ended.err().expect("a copy serves"));
+}
+
+#[track_caller]
+fn is_fenced(Refused { status, log }: Refused) {
+    assert!(!status.success() && !log.contains("panicked at"), "{status}\n{log}");
+    assert!(!log.contains("ready: ") && log.contains("stale_directory"), "{log}");
 }
 
 /// The cluster goes on as if nothing had been.
@@ -49,10 +52,13 @@ fn undisturbed(rig: &Rig, running: &[usize]) {
 fn a_wiped_directory_is_refused_until_it_says_whom_it_replaces() {
     let mut rig = Rig::of_three("wiped");
     assert_eq!(rig.ask(1, "SET kept 1"), Reply::ok());
+    let load = Load::start(&rig, &[1, 2, 3], CLIENTS, seed("wiped"));
+    load.wait_share(&rig, 20);
     refused(&rig.launch_joining(4, "n2", 1), &["name_in_use", "n2"]);
     undisturbed(&rig, &[1, 2, 3]);
     rig.kill(3);
     rig.wait_down(1, &["n3"]);
+    load.wait_share(&rig, 40);
     fs::remove_dir_all(rig.data(3)).expect("it can be wiped");
     refused(&rig.launch(3), &["name_in_use", "n3", "--replace n3"]);
     fs::remove_dir_all(rig.data(3)).expect("it can be wiped");
@@ -60,6 +66,9 @@ fn a_wiped_directory_is_refused_until_it_says_whom_it_replaces() {
     rig.start_by(vec![(3, replacing)]);
     rig.wait_whole(&[1, 2, 3]);
     undisturbed(&rig, &[1, 2, 3]);
+    let mut known = load.finish(&rig);
+    known.check(&rig, &[1, 2, 3]);
+    say(&format!("cluster, wiped: {}", known.summary()));
     // It has every place of the one before: without n2 it still makes a quorum with n1.
     rig.kill(2);
     rig.wait("its copy has what was there", || rig.ask(3, "AT one GET kept").bulk() == Some(b"1"));
@@ -72,11 +81,14 @@ fn a_wiped_directory_is_refused_until_it_says_whom_it_replaces() {
 fn a_copied_directory_is_fenced_while_the_original_runs_and_afterwards() {
     let mut rig = Rig::of_three("copied");
     assert_eq!(rig.ask(1, "SET kept 1"), Reply::ok());
+    let load = Load::start(&rig, &[1, 2, 3], CLIENTS, seed("copied"));
+    load.wait_share(&rig, 20);
     rig.kill(3);
     copy(&rig.data(3), &rig.data(4));
     copy(&rig.data(3), &rig.data(5));
     rig.start(&[3]);
     rig.wait_whole(&[1, 2, 3]);
+    load.wait_share(&rig, 40);
     fenced(&rig.launch_joining(4, "n3", 1));
     undisturbed(&rig, &[1, 2, 3]);
     // The same directory once more meets the lock.
@@ -87,6 +99,36 @@ fn a_copied_directory_is_fenced_while_the_original_runs_and_afterwards() {
     fenced(&rig.launch_joining(5, "n3", 1));
     rig.start(&[3]);
     undisturbed(&rig, &[1, 2, 3]);
+    let mut known = load.finish(&rig);
+    known.check(&rig, &[1, 2, 3]);
+    say(&format!("cluster, copied: {}", known.summary()));
+}
+
+#[test]
+fn of_two_copies_started_at_once_exactly_one_serves_and_nothing_is_lost() {
+    let mut rig = Rig::of_three("two-copies");
+    assert_eq!(rig.ask(1, "SET kept 1"), Reply::ok());
+    let load = Load::start(&rig, &[1, 2, 3], CLIENTS, seed("two copies"));
+    load.wait_share(&rig, 40);
+    rig.kill(3);
+    copy(&rig.data(3), &rig.data(4));
+    let both = [rig.launch(3), rig.launch_joining(4, "n3", 1)];
+    let both = both.map(|launch| std::thread::spawn(move || launch.start()));
+    let mut serving = Vec::new();
+    for (number, started) in (3..).zip(both) {
+        match started.join().expect("a start that is too slow has told why") {
+            Ok(node) => {
+                rig.take_in(number, node);
+                serving.push(number);
+            }
+            Err(ended) => is_fenced(ended),
+        }
+    }
+    assert_eq!(serving.len(), 1, "these serve: {serving:?}");
+    undisturbed(&rig, &[1, 2, serving[0]]);
+    let mut known = load.finish(&rig);
+    known.check(&rig, &[1, 2, serving[0]]);
+    say(&format!("cluster, two copies: {}", known.summary()));
 }
 
 #[test]

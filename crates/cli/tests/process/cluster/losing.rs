@@ -1,6 +1,6 @@
 //! A cluster of three that loses nodes: one, two, all; for good, or for a while.
 
-use super::checker::Load;
+use super::checker::{Load, floor};
 use super::rig::Rig;
 use crate::reply::Reply;
 use crate::settings::{is_full, number, say, seed};
@@ -9,46 +9,55 @@ use std::time::{Duration, Instant};
 
 /// How long a level may take to be refused, with room for a busy machine. The deadline itself is
 /// five seconds; a refusal that only came when a node was back would take far longer.
-const REFUSED_WITHIN: Duration = Duration::from_secs(50);
+const REFUSED_WITHIN: Duration = Duration::from_secs(20);
+/// Clients of a scenario.
+const CLIENTS: usize = 8;
 
 #[test]
 fn one_of_three_is_killed_again_and_again_and_nothing_acknowledged_is_lost() {
     let mut rng = Rng::with_seed(seed("losing one"));
     let kills = number("SHOAL_CLUSTER_KILLS", 2, 30);
     let mut rig = Rig::of_three("losing-one");
-    let load = Load::start(&rig, &[1, 2, 3], 4, rng.u64(..));
+    let load = Load::start(&rig, &[1, 2, 3], CLIENTS, rng.u64(..));
     for _ in 0..kills {
         let node = rng.usize(1..=3);
-        load.wait(&rig, rng.u64(100..700));
+        load.wait(&rig, rng.u64(100..400));
         rig.kill(node);
-        load.wait(&rig, rng.u64(100..700));
+        load.wait(&rig, rng.u64(100..400));
         rig.start(&[node]);
         rig.wait_whole(&[1, 2, 3]);
     }
     load.wait(&rig, 200);
-    let mut known = load.stop(&rig);
+    let mut known = load.finish(&rig);
     known.check(&rig, &[1, 2, 3]);
-    say(&format!("cluster: {kills} kills, {} operations acknowledged", known.acknowledged));
+    say(&format!("cluster, {kills} kills: {}", known.summary()));
 }
 
 #[test]
 fn all_are_stopped_or_killed_and_everything_is_there_again() {
     let mut rig = Rig::of_three("losing-all");
-    let load = Load::start(&rig, &[1, 2, 3], 4, seed("losing all"));
-    load.wait(&rig, 500);
+    let load = Load::start(&rig, &[1, 2, 3], CLIENTS, seed("losing all"));
+    load.wait_share(&rig, 40);
     for node in [1, 2, 3] {
         rig.kill(node);
     }
-    let mut known = load.stop(&rig);
     rig.start(&[1, 2, 3]);
     rig.wait_whole(&[1, 2, 3]);
-    known.check(&rig, &[1, 2, 3]);
+    load.wait_share(&rig, 80);
     for node in [1, 2, 3] {
         rig.stop(node);
     }
     rig.start(&[3, 2, 1]);
     rig.wait_whole(&[1, 2, 3]);
+    let mut known = load.finish(&rig);
     known.check(&rig, &[1, 2, 3]);
+    for node in [1, 2, 3] {
+        rig.kill(node);
+    }
+    rig.start(&[1, 2, 3]);
+    rig.wait_whole(&[1, 2, 3]);
+    known.check(&rig, &[1, 2, 3]);
+    say(&format!("cluster, all stopped: {}", known.summary()));
 }
 
 #[test]
@@ -90,18 +99,18 @@ fn a_paused_node_holds_nobody_up_and_is_back_by_itself() {
     /// How long it stands still at least in a full run.
     const PAUSE: Duration = Duration::from_secs(10);
     let rig = Rig::of_three("paused");
-    // One of these clients never asks the node that pauses; the others may wait for it.
-    let load = Load::start(&rig, &[1, 2, 3], 3, seed("paused"));
-    for place in [2, 0] {
-        load.wait(&rig, 200);
+    // Half of these clients never ask the node that pauses; the others may wait for it.
+    let load = Load::start(&rig, &[1, 2, 3], CLIENTS, seed("paused"));
+    for (place, share) in [(2, 20), (0, 60)] {
+        load.wait_share(&rig, share);
         let (paused, other) = (place + 1, 2);
         load.avoid(place, true);
         load.wait_beside(&rig, 2);
         let begun = Instant::now();
         rig.pause(paused);
-        load.wait_beside(&rig, 100);
+        load.wait_beside(&rig, floor() / 40);
         rig.wait_down(other, &[&format!("n{paused}")]);
-        load.wait_beside(&rig, 100);
+        load.wait_beside(&rig, floor() / 40);
         if is_full() {
             rig.wait("it has stood still for long", || begun.elapsed() >= PAUSE);
         }
@@ -109,6 +118,7 @@ fn a_paused_node_holds_nobody_up_and_is_back_by_itself() {
         rig.wait_whole(&[1, 2, 3]);
         load.avoid(place, false);
     }
-    load.wait(&rig, 200);
-    load.stop(&rig).check(&rig, &[1, 2, 3]);
+    let mut known = load.finish(&rig);
+    known.check(&rig, &[1, 2, 3]);
+    say(&format!("cluster, paused: {}", known.summary()));
 }

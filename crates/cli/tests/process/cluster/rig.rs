@@ -1,5 +1,8 @@
 //! A cluster of processes, each at an address of its own.
 
+use super::links::{Links, Way};
+use super::networks::Networks;
+use super::relay::{Place, Relay};
 use crate::client::Client;
 use crate::folder::Folder;
 use crate::node::{Launch, Node, Refused};
@@ -21,14 +24,18 @@ const STATUS_WITHIN: Duration = Duration::from_secs(10);
 /// More nodes than any test has.
 const MOST_NODES: u8 = 10;
 
-/// One cluster at a time.
-static TURN: Mutex<()> = Mutex::new(());
+/// Waits until no other cluster runs.
+pub(super) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Nodes by number; the node 1 is called `n1`. Those that still run at the end are ended.
 pub(crate) struct Rig {
     nodes: Vec<Option<Node>>,
     folder: Folder,
     network: [u8; 4],
+    links: Option<Links>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -36,14 +43,42 @@ impl Rig {
     /// No node is started yet.
     pub(crate) fn new(name: &str) -> Self {
         static COUNT: AtomicU8 = AtomicU8::new(0);
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         // An address of its own for every node of every run: a node that is started again finds
         // its ports as it left them, and no other test comes upon them.
         let [.., high, low] = std::process::id().to_be_bytes();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let network = [127, high.max(1), low, count.wrapping_mul(MOST_NODES)];
         let nodes = (0..MOST_NODES).map(|_| None).collect();
-        Self { nodes, folder: Folder::new(name), network, _turn: turn }
+        Self { nodes, folder: Folder::new(name), network, links: None, _turn: turn }
+    }
+
+    /// So many nodes that run, with links that can be cut; only for a test that runs
+    /// [`inside`](super::links::inside).
+    pub(crate) fn apart(way: Way, name: &str, nodes: usize) -> Self {
+        let mut rig = Self::new(name);
+        rig.links = Some(match way {
+            Way::Networks => Links::Networks(Networks::new(nodes)),
+            Way::Relay => Links::Relay(Relay::new((1..=nodes).map(|at| rig.place(at)).collect())),
+        });
+        let numbers: Vec<_> = (1..=nodes).collect();
+        // The first three hold everything.
+        for begun in [1, 3, nodes] {
+            let started = rig.nodes.iter().flatten().count();
+            rig.start(&numbers[started..begun]);
+            rig.wait_whole(&numbers[..begun]);
+        }
+        rig
+    }
+
+    /// Lets nothing through any more that `from` sends to `to`.
+    pub(crate) fn cut(&mut self, from: usize, to: usize) {
+        self.links.as_mut().expect("the nodes are apart").cut(from, to);
+    }
+
+    /// Lets everything through again.
+    pub(crate) fn heal(&mut self) {
+        self.links.as_mut().expect("the nodes are apart").heal();
     }
 
     /// Three nodes that hold everything threefold.
@@ -56,6 +91,9 @@ impl Rig {
     }
 
     fn host(&self, number: usize) -> String {
+        if let Some(Links::Networks(_)) = self.links {
+            return Networks::address(number);
+        }
         let [a, b, c, d] = self.network;
         format!("{a}.{b}.{c}.{}", usize::from(d) + number)
     }
@@ -67,7 +105,23 @@ impl Rig {
 
     /// Where other nodes reach it.
     pub(crate) fn peer(&self, number: usize) -> String {
-        format!("{}:7401", self.host(number))
+        match self.links {
+            Some(Links::Relay(_)) => self.place(number).said.to_string(),
+            _ => format!("{}:7401", self.host(number)),
+        }
+    }
+
+    /// Where clients reach it that know the cluster's map.
+    pub(crate) fn cluster_address(&self, number: usize) -> String {
+        format!("{}:7402", self.host(number))
+    }
+
+    /// Where a relay finds it.
+    fn place(&self, number: usize) -> Place {
+        let at = |port: u16| {
+            format!("{}:{port}", self.host(number)).parse().expect("an address and a port")
+        };
+        Place { real: at(7_401), said: at(7_501), data: self.data(number) }
     }
 
     /// Where it keeps its files.
@@ -78,7 +132,16 @@ impl Rig {
     /// How a node is started at the place of another, without saying what for.
     pub(crate) fn launch_as(&self, number: usize, name: &str) -> Launch {
         let launch = Launch::new(&self.data(number)).listening(&self.address(number));
-        launch.with("--name").with(name)
+        let launch = launch.with("--name").with(name);
+        match &self.links {
+            None => launch,
+            Some(Links::Relay(_)) => launch.with("--advertise").with(&self.peer(number)),
+            // It can be reached from elsewhere, so it wants to be told that this is meant.
+            Some(Links::Networks(networks)) => launch
+                .by(networks.entrance(number))
+                .with("--insecure-open")
+                .variable("SHOAL_CLUSTER_SECRET", &"5".repeat(64)),
+        }
     }
 
     /// How a node is started that joins another.
@@ -90,6 +153,7 @@ impl Rig {
     pub(crate) fn launch(&self, number: usize) -> Launch {
         let name = format!("n{number}");
         match number {
+            1 if self.links.is_some() => self.launch_as(1, &name).with("--bootstrap"),
             1 => self.launch_as(1, &name),
             _ => self.launch_joining(number, &name, 1),
         }
@@ -113,6 +177,11 @@ impl Rig {
                 Err(Refused { status, log }) => panic!("n{number} does not start: {status}\n{log}"),
             }
         }
+    }
+
+    /// Takes in a node that was started elsewhere.
+    pub(crate) fn take_in(&mut self, number: usize, node: Node) {
+        self.nodes[number] = Some(node);
     }
 
     /// SIGKILL.
@@ -167,16 +236,38 @@ impl Rig {
 
     /// What a node says about the cluster; nothing where it says nothing.
     pub(crate) fn status(&self, number: usize) -> Option<Value> {
-        let address = self.address(number).parse().expect("an address");
-        let mut stream = TcpStream::connect_timeout(&address, STATUS_WITHIN).ok()?;
-        stream.set_read_timeout(Some(STATUS_WITHIN)).ok()?;
-        let request =
-            "GET /_cluster_status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (_, body) = answer.split_once("\r\n\r\n")?;
-        serde_json::from_str(body).ok()
+        self.get(number, "/_cluster_status")
+    }
+
+    /// The code with which a node answers a path.
+    pub(crate) fn code(&self, number: usize, path: &str) -> u16 {
+        self.http(number, "GET", path, "").expect("it answers").0
+    }
+
+    /// The document that a node has at this path; nothing where it says nothing.
+    pub(crate) fn get(&self, number: usize, path: &str) -> Option<Value> {
+        let (_, document) = self.http(number, "GET", path, "")?;
+        serde_json::from_str(&document).ok()
+    }
+
+    /// What a node answers over HTTP: the number of the status, and the body. Nothing where it
+    /// does not answer.
+    pub(crate) fn http(
+        &self,
+        number: usize,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Option<(u16, String)> {
+        http(&self.address(number), method, path, body)
+    }
+
+    /// Whether a node has noted an event of this kind whose sentence contains `text`.
+    pub(crate) fn happened(&self, number: usize, what: &str, text: &str) -> bool {
+        let Some(noted) = self.get(number, "/v1/cluster/events") else { return false };
+        noted["events"].as_array().into_iter().flatten().any(|event| {
+            event["what"] == what && event["text"].as_str().is_some_and(|said| said.contains(text))
+        })
     }
 
     /// Waits until `is` holds.
@@ -188,15 +279,17 @@ impl Rig {
         }
     }
 
-    /// Waits until each of `running` knows all members of the cluster, sees them up, and
-    /// everything is held as often as it should be.
+    /// Waits until each of `running` knows all members of the cluster, sees them up, has a link to
+    /// each, and everything is held as often as it should be.
     pub(crate) fn wait_whole(&self, running: &[usize]) {
         for number in running {
             self.wait(&format!("n{number} sees {running:?} and everything whole"), || {
                 let Some(status) = self.status(*number) else { return false };
                 let none = |what: &str| status[what].as_array().is_some_and(Vec::is_empty);
                 let members = status["members"].as_array().map_or(0, Vec::len);
+                let links = status["links"].as_array().into_iter().flatten();
                 members == running.len()
+                    && links.filter(|link| link["up"] == true).count() + 1 == running.len()
                     && none("down")
                     && none("joining")
                     && status["fully_replicated"] == true
@@ -216,4 +309,22 @@ impl Rig {
             seen == down
         });
     }
+}
+
+/// What is answered over HTTP at an address: the number of the status, and the body.
+pub(crate) fn http(address: &str, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    let address = address.parse().expect("an address");
+    let mut stream = TcpStream::connect_timeout(&address, STATUS_WITHIN).ok()?;
+    stream.set_read_timeout(Some(STATUS_WITHIN)).ok()?;
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all((head + body).as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
 }
