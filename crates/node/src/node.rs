@@ -173,7 +173,7 @@ impl Node {
     /// Ready once `commit` is settled; `waker` is woken until then.
     ///
     /// # Errors
-    /// [`Code::StorageStopped`]: whether the writes survive a restart is not known.
+    /// [`Code::StorageStopped`](crate::Code::StorageStopped): whether the writes survive a restart is not known.
     pub fn settle(&self, commit: Commit, waker: &Waker) -> Poll<Result<(), Refusal>> {
         if commit == Commit::DONE {
             return Poll::Ready(Ok(()));
