@@ -23,9 +23,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// library's warnings tells nobody anything to do. Its errors are heard.
 const QUIET: &str = "openraft";
 
-/// Part of the sorted store's library: it calls a compaction that was told to stop, as every stop
-/// of a node may tell it, an error. Every one that really fails is returned to us, and logged.
-const UNHEARD: &str = "lsm_tree::compaction";
+/// Parts of libraries that call it an error when something ends because the node stops: a compaction
+/// of the sorted store, and a question to Raft that was under way. Every one that really fails is
+/// returned to us.
+const UNHEARD: [&str; 2] = ["lsm_tree::compaction", "openraft::raft::raft_inner"];
 
 /// The queue, once there is one.
 static QUEUE: OnceLock<SyncSender<Item>> = OnceLock::new();
@@ -120,7 +121,8 @@ pub(super) fn start(config: &Resolved) {
 fn filter(level: &str) -> String {
     let ours = ["shoal", "shoal_cli", "shoal_server", "shoal_node", "shoal_meta", "shoal_storage"];
     let ours = ours.map(|name| format!("{name}={level}")).join(",");
-    format!("warn,{UNHEARD}=off,{QUIET}=error,{ours}")
+    let unheard = UNHEARD.map(|name| format!("{name}=off")).join(",");
+    format!("warn,{unheard},{QUIET}=error,{ours}")
 }
 
 #[cfg(test)]
@@ -156,6 +158,7 @@ mod tests {
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             tracing::error!(target: "lsm_tree::compaction::worker", "stopped");
+            tracing::error!(target: "openraft::raft::raft_inner", "raft stopped");
             tracing::error!(target: "lsm_tree::version", "another part");
             tracing::error!(target: "shoal_storage::disk::workers", "compaction failed");
         });
