@@ -2,7 +2,8 @@
 //!
 //! Holds: once a keyspace is emptied or dropped, and whoever asked for it has the answer, a quorum
 //! of the owners of each of its partitions acts under the new map. So no quorum acknowledges a
-//! write of the life before any more, through whatever node it comes.
+//! write of the life before any more, through whatever node it comes. Where every node answers, all
+//! of them do by then, and what is written next is written in the new life through any of them.
 //!
 //! Does not know: how owners learn of maps.
 
@@ -23,10 +24,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
 /// How soon a node that did not answer is asked again.
 const AGAIN: Duration = Duration::from_millis(50);
+
+/// How long nodes are waited for that have to do nothing for what was acknowledged to be kept. A
+/// write through one that has not heard is refused by those that have, as one that may have happened.
+const COURTESY: Duration = Duration::from_secs(1);
 
 /// Nodes of whom so many have to act under the new map.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +69,7 @@ impl Cluster {
             _ => return Ok(()),
         };
         // A clock ticks on the runtime only.
-        let fenced = async { timeout(DEADLINE, self.fenced(&needed, map.version)).await };
+        let fenced = self.fenced(&needed, map);
         self.runtime.block_on(fenced).map_err(|_| {
             let message = "it is done, but too few nodes have confirmed it in time: what is \
                            written through the others at this moment may be void";
@@ -71,25 +77,24 @@ impl Cluster {
         })
     }
 
-    /// Asks all of them until so many as are needed have heard. The rest is not waited for.
-    async fn fenced(&self, needed: &[Needed], version: MapVersion) {
-        let asked: BTreeSet<NodeId> =
-            needed.iter().flat_map(|needed| &needed.of).copied().collect();
+    /// Asks them until so many as are needed act under `map`, and for a moment the others that are
+    /// up.
+    async fn fenced(&self, needed: &[Needed], map: &ClusterMap) -> Result<(), Elapsed> {
+        let mut others = everybody(map).of;
+        others.retain(|node| *node == self.me || self.liveness.is_worth_asking(*node));
+        let owners = needed.iter().flat_map(|needed| &needed.of).copied();
+        let asked: BTreeSet<NodeId> = others.iter().copied().chain(owners).collect();
         let mut asking = JoinSet::new();
         for node in asked.into_iter().filter(|node| *node != self.me) {
-            asking.spawn(ask_until_heard(Arc::clone(&self.transport), node, version));
+            asking.spawn(ask_until_heard(Arc::clone(&self.transport), node, map.version));
         }
         let mut adopted = BTreeSet::from([self.me]);
-        while !needed.iter().all(|needed| needed.is_met(&adopted)) {
-            match asking.join_next().await {
-                Some(Ok(node)) => {
-                    adopted.insert(node);
-                }
-                Some(Err(error)) => tracing::error!(%error, "asking a node to follow failed"),
-                // The end is the deadline's.
-                None => pending().await,
-            }
-        }
+        let are_met = |adopted: &_| needed.iter().all(|needed| needed.is_met(adopted));
+        timeout(DEADLINE, gather(&mut asking, &mut adopted, are_met)).await?;
+        let all = |adopted: &BTreeSet<NodeId>| adopted.is_superset(&others);
+        // Nothing depends on those who do not answer within it.
+        let _ = timeout(COURTESY, gather(&mut asking, &mut adopted, all)).await;
+        Ok(())
     }
 
     /// Waits until the copies of this node act under a map of at least `version`; whether they do.
@@ -135,6 +140,24 @@ fn everybody(map: &ClusterMap) -> Needed {
     let there = map.nodes.iter().filter(|(_, info)| !info.is_gone());
     let of: BTreeSet<NodeId> = there.map(|(node, _)| *node).collect();
     Needed { at_least: of.len(), of }
+}
+
+/// Takes in who has adopted until that is enough. Where nobody is left to ask, the end is the
+/// deadline's.
+async fn gather(
+    asking: &mut JoinSet<NodeId>,
+    adopted: &mut BTreeSet<NodeId>,
+    is_enough: impl Fn(&BTreeSet<NodeId>) -> bool,
+) {
+    while !is_enough(adopted) {
+        match asking.join_next().await {
+            Some(Ok(node)) => {
+                adopted.insert(node);
+            }
+            Some(Err(error)) => tracing::error!(%error, "asking a node to follow failed"),
+            None => pending().await,
+        }
+    }
 }
 
 /// Asks `node` to act under a map of at least `version` until it says that it does.
