@@ -55,6 +55,17 @@ impl Cluster {
         before: MapVersion,
         map: &ClusterMap,
     ) -> Result<(), Refusal> {
+        // A clock ticks on the runtime only.
+        self.runtime.block_on(self.fence(command, before, map))
+    }
+
+    /// As [`Cluster::await_fence`], without blocking.
+    pub(super) async fn fence(
+        &self,
+        command: &Command,
+        before: MapVersion,
+        map: &ClusterMap,
+    ) -> Result<(), Refusal> {
         let needed = match command {
             // Whoever owns a partition now either did so when it was emptied, or came in since.
             Command::FlushKeyspaces { names } => {
@@ -68,9 +79,7 @@ impl Cluster {
             },
             _ => return Ok(()),
         };
-        // A clock ticks on the runtime only.
-        let fenced = self.fenced(&needed, map);
-        self.runtime.block_on(fenced).map_err(|_| {
+        self.fenced(&needed, map).await.map_err(|_| {
             let message = "it is done, but too few nodes have confirmed it in time: what is \
                            written through the others at this moment may be void";
             Refusal::new(Code::Unknown, message)

@@ -9,6 +9,7 @@ use shoal_core::slot::Partitioning;
 use shoal_meta::{MapStore as _, MetaError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 fn create(name: &str) -> Command {
     let partitioning = Partitioning::new(1).expect("a power of two");
@@ -134,6 +135,30 @@ fn who_only_knows_an_old_map_gets_no_quorum_for_it() {
         until("the coordinator knows", shows).await;
         town.kill(former, false).await;
         town.all_find("k", "after").await;
+    });
+}
+
+#[test]
+fn what_is_written_through_any_node_after_a_flush_is_there() {
+    in_virtual_time(2, async |town| {
+        town.grow(4).await;
+        town.is_settled(3, &[1, 2, 3]).await;
+        // It hears of changes late.
+        town.slow(4, Duration::from_millis(60));
+        for round in 0..20 {
+            let machine = round % 3 + 1;
+            let before = town.map(machine);
+            let command = Command::FlushKeyspaces { names: [DEFAULT_KEYSPACE.to_owned()].into() };
+            let map = town.propose(machine, &command).await.expect("there is a majority");
+            let cluster = town.cluster(machine);
+            cluster.fence(&command, before.version, &map).await.expect("all answer");
+            let written = keys(&format!("round {round}, "));
+            for (number, (key, value)) in (0..).zip(&written) {
+                let outcome = town.set_key(number % 4 + 1, key, value).await;
+                assert!(matches!(outcome, WriteOutcome::Done { .. }), "{key}: {outcome:?}");
+            }
+            all_find(town, &written).await;
+        }
     });
 }
 

@@ -363,6 +363,14 @@ impl Town {
         self.set(per_mille);
     }
 
+    /// What is sent to a machine takes `delay` from now on.
+    pub(super) fn slow(&self, to: u32, delay: Duration) {
+        let weather = Weather { delay: delay..=delay, ..self.weather.clone() };
+        for from in self.machines() {
+            self.network.set(self.id(from), self.id(to), weather.clone());
+        }
+    }
+
     /// Nothing arrives any more from the one machine at the other.
     pub(super) fn cut(&self, from: u32, to: u32) {
         let (here, there) = (self.id(from), self.id(to));
