@@ -72,11 +72,15 @@ pub enum Bug {
     FloorHidesNewer,
     /// The digests that are kept are not told of what is removed.
     RemovalNotTold,
+    /// Of a conditional batch a replica checks only what the first key was judged by.
+    FirstBaseOnly,
+    /// A conditional batch writes its own attempt anew, whatever has come between.
+    OwnBatchAgain,
 }
 
 impl Bug {
     /// Every bug there is.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::EpochNotCompared,
         Self::AnswerBeforeDurable,
         Self::LostStateCounts,
@@ -109,6 +113,8 @@ impl Bug {
         Self::TiesNotDecided,
         Self::FloorHidesNewer,
         Self::RemovalNotTold,
+        Self::FirstBaseOnly,
+        Self::OwnBatchAgain,
     ];
 }
 

@@ -18,7 +18,9 @@ use crate::keyspace::Keyspace;
 use crate::refusal::{Code, Halt, Refusal, unknown};
 use crate::request::{Answer as Given, Sink, Target, Updated};
 use bytes::Bytes;
-use shoal_core::quorum::{Forwarded, Found, NoQuorum, ReadOutcome, WriteOutcome};
+use shoal_core::quorum::{
+    BatchOutcome, Forwarded, Found, NoQuorum, Part, ReadOutcome, WriteOutcome,
+};
 use shoal_core::record::{OwnedBody, PLAIN};
 use shoal_core::update::{Outcome, SetExpiry, Update, When};
 use shoal_core::version::Millis;
@@ -227,6 +229,22 @@ impl<'n> Access<'n> {
         Ok(self.written(reply))
     }
 
+    /// Judges and writes keys of one slot as one, and waits for what comes of it.
+    pub(crate) fn consult_batch(
+        &mut self,
+        spot: &Spot,
+        parts: Vec<Part>,
+    ) -> Result<Result<(), Refusal>, Halt> {
+        let way = self.to_write(spot);
+        let name = spot.slot.number().to_be_bytes();
+        let reply = self.consult(What::Batch, &name, |_, ticket| {
+            let (coordinator, about) = way.open()?;
+            coordinator.batch(&about, parts, Box::new(|told| ticket.tell(Reply::Batch(told))));
+            Ok(())
+        })?;
+        Ok(self.batched(reply))
+    }
+
     /// The answer to the command's next question: here where waiting is allowed, else by leaving.
     /// One that is there already is given whatever has become of the map since.
     pub(crate) fn consult(
@@ -265,6 +283,18 @@ impl<'n> Access<'n> {
         }
     }
 
+    /// What came of a conditional batch.
+    fn batched(&self, reply: Reply) -> Result<(), Refusal> {
+        match reply {
+            Reply::Batch(BatchOutcome::Done { .. }) => Ok(()),
+            Reply::Batch(BatchOutcome::Unmet | BatchOutcome::Conflict) => Err(conflict()),
+            Reply::Batch(BatchOutcome::NoQuorum(lack)) => Err(self.lacking(&lack)),
+            Reply::Batch(BatchOutcome::Elsewhere) => Err(elsewhere()),
+            Reply::Refused(refusal) => Err(refusal),
+            _ => Err(unknown()),
+        }
+    }
+
     /// What came of a change: its outcome, what was there before, the version that is there now.
     pub(crate) fn changed(
         &self,
@@ -277,10 +307,7 @@ impl<'n> Access<'n> {
             Reply::Update(Forwarded::Impossible(error)) => Err(error.into()),
             Reply::Update(Forwarded::Conflict) => Err(conflict()),
             Reply::Update(Forwarded::NoQuorum(lack)) => Err(self.lacking(&lack)),
-            Reply::Update(Forwarded::Elsewhere) => {
-                let message = "the node that carries out changes of this key has just changed";
-                Err(Refusal::new(Code::TryAgain, message))
-            }
+            Reply::Update(Forwarded::Elsewhere) => Err(elsewhere()),
             Reply::Refused(refusal) => Err(refusal),
             _ => Err(unknown()),
         }
@@ -303,6 +330,11 @@ impl<'n> Access<'n> {
 
 pub(crate) fn conflict() -> Refusal {
     Refusal::new(Code::Conflict, "others changed it every time; nothing was written")
+}
+
+fn elsewhere() -> Refusal {
+    let message = "the node that carries out changes of this key has just changed";
+    Refusal::new(Code::TryAgain, message)
 }
 
 fn unanswered() -> Refusal {

@@ -23,7 +23,7 @@ use crate::cluster::Walked;
 use crate::refusal::{Code, Halt, Refusal, unknown};
 use board::Board;
 use bytes::Bytes;
-use shoal_core::quorum::{Forwarded, ReadOutcome, WriteOutcome};
+use shoal_core::quorum::{BatchOutcome, Forwarded, ReadOutcome, WriteOutcome};
 use shoal_core::update::Outcome;
 use std::collections::VecDeque;
 use std::fmt;
@@ -47,6 +47,7 @@ pub(crate) enum What {
     Read,
     Write,
     Update,
+    Batch,
     Walk,
 }
 
@@ -56,6 +57,7 @@ pub(crate) enum Reply {
     Read(ReadOutcome),
     Write(WriteOutcome),
     Update(Forwarded),
+    Batch(BatchOutcome),
     /// Nothing where the node did not answer.
     Walked(Option<Walked>),
     /// As new a map as could be had is in force here.
@@ -212,7 +214,7 @@ impl Errands {
 
     /// Whether the command may have changed something.
     pub(crate) fn may_have_changed(&self) -> bool {
-        let changes = |slot: &&Slot| matches!(slot.what, What::Write | What::Update);
+        let changes = |slot: &&Slot| matches!(slot.what, What::Write | What::Update | What::Batch);
         let happened = |slot: &Slot| {
             self.board.as_ref().is_some_and(|board| board.may_have_happened(slot.number))
         };
@@ -326,6 +328,9 @@ impl Reply {
                 matches!(outcome, WriteOutcome::Done { .. } | WriteOutcome::Unknown { .. })
             }
             Self::Update(Forwarded::Done { outcome, .. }) => *outcome != Outcome::Unmet,
+            Self::Batch(outcome) => {
+                matches!(outcome, BatchOutcome::Done { .. } | BatchOutcome::Unknown)
+            }
             Self::Update(Forwarded::Unknown { .. }) | Self::Lost => true,
             Self::Update(_) => false,
             Self::Refused(refusal) => refusal.code.row().may_have_happened,

@@ -4,11 +4,12 @@
 //! Then the keys of one slot go out as one batch, which each replica takes whole or not at all;
 //! slots follow one another in the order in which they were first written to.
 //!
-//! Holds: a slot's only key that depends on what was read is written only if that is unchanged.
-//! Nothing is sent of a transaction that is refused before its end.
+//! Holds: the keys of one slot are written only if every key of that slot that the transaction has
+//! looked at, watched ones included, is as it was. Nothing is sent of a transaction that is refused
+//! before its end.
 //!
-//! Not held: keys of one slot that are written together replace what came between their reading
-//! and their writing, and others may see one slot changed before the next.
+//! Not held: others may see one slot changed before the next, and what was looked at in a slot that
+//! is not written to may have changed since.
 
 mod standing;
 
@@ -21,6 +22,7 @@ use crate::refusal::{Code, Halt, Refusal, unknown};
 use crate::request::{Answer as Given, Sink, Updated};
 use crate::transaction::Footprint;
 use bytes::Bytes;
+use shoal_core::quorum::{Condition, Part};
 use shoal_core::record::{Body, OwnedBody, OwnedRecord, PLAIN};
 use shoal_core::update::{Change, Outcome, SetExpiry, Tag, Update, When, apply};
 use shoal_core::version::Millis;
@@ -39,8 +41,8 @@ pub(crate) struct Overlay {
     seen: BTreeMap<Name, Option<Tag>>,
 }
 
-/// A key of a keyspace.
-type Name = (u32, Bytes);
+/// A key in its slot of a keyspace.
+type Name = ((u32, u16), Bytes);
 
 /// What is to be written to one slot.
 struct Group {
@@ -72,7 +74,7 @@ impl Pending {
 impl Overlay {
     /// What is to be under a key; `None` where the transaction has not written it.
     pub(crate) fn find(&self, spot: &Spot, key: &[u8]) -> Option<&Pending> {
-        let place = self.places.get(&(spot.keyspace.space(), spot.slot.number()))?;
+        let place = self.places.get(&place_of(spot))?;
         let group = &self.groups[*place];
         Some(&group.entries[*group.places.get(key)?].next)
     }
@@ -80,12 +82,20 @@ impl Overlay {
     /// Takes note of what is under a key.
     pub(crate) fn saw(&mut self, spot: &Spot, key: &[u8], live: Option<&OwnedRecord>) {
         let tag = live.map(|record| Tag::of(&record.borrow()));
-        let name = (spot.keyspace.space(), Bytes::copy_from_slice(key));
+        let name = (place_of(spot), Bytes::copy_from_slice(key));
         self.seen.entry(name).or_insert(tag);
     }
 
+    /// The keys of a slot that were looked at.
+    fn seen_in(&self, spot: &Spot) -> impl Iterator<Item = (&Bytes, Option<Tag>)> {
+        let place = place_of(spot);
+        let first = (place, Bytes::new());
+        let rest = self.seen.range(first..).take_while(move |((at, _), _)| *at == place);
+        rest.map(|((_, key), tag)| (key, *tag))
+    }
+
     fn put(&mut self, spot: &Spot, key: &[u8], next: Next) {
-        let place = (spot.keyspace.space(), spot.slot.number());
+        let place = place_of(spot);
         let groups = &mut self.groups;
         let at = *self.places.entry(place).or_insert_with(|| {
             let (entries, places) = (Vec::new(), BTreeMap::new());
@@ -212,16 +222,22 @@ impl<'n> Access<'n> {
         self.patience == Patience::Inline && self.errands.retry()
     }
 
-    /// Writes one slot's keys; whether there was anything to write.
+    /// Writes one slot's keys, if those that were looked at there are as they were; whether there
+    /// was anything to write.
     fn send(&mut self, overlay: &Overlay, group: &Group) -> Result<Result<bool, Refusal>, Halt> {
         let spot = &group.spot;
-        if let [entry] = &group.entries[..]
-            && let Some(tag) = overlay.seen.get(&(spot.keyspace.space(), entry.key.clone()))
-        {
-            return self.send_if_unchanged(spot, entry, *tag);
+        let mut seen = overlay.seen_in(spot);
+        let (first, others) = (seen.next(), seen.next());
+        match (first, others, &group.entries[..]) {
+            (None, _, _) => {
+                self.begin_write(0, spot, group.records())?;
+                Ok(self.end_write(spot)?.map(|_| true))
+            }
+            (Some((key, tag)), None, [entry]) if *key == entry.key => {
+                self.send_if_unchanged(spot, entry, tag)
+            }
+            _ => Ok(self.consult_batch(spot, group.parts(overlay))?.map(|()| true)),
         }
-        self.begin_write(0, spot, group.records())?;
-        Ok(self.end_write(spot)?.map(|_| true))
     }
 
     /// Writes one key if it is as it was when it was read; whether there was anything to write.
@@ -274,6 +290,24 @@ impl Group {
         self.entries.iter().all(|entry| matches!(entry.next.0.0, OwnedBody::Tombstone))
     }
 
+    /// What is to be written, and what must be as it was.
+    fn parts(&self, overlay: &Overlay) -> Vec<Part> {
+        let mut seen: BTreeMap<&Bytes, Option<Tag>> = overlay.seen_in(&self.spot).collect();
+        let when = |seen| match seen {
+            None => Condition::Any,
+            Some(None) => Condition::Absent,
+            Some(Some(tag)) => Condition::Tag(tag),
+        };
+        let mut parts: Vec<Part> = Vec::with_capacity(self.entries.len() + seen.len());
+        for Entry { key, next } in &self.entries {
+            let (key, when) = (key.clone(), when(seen.remove(key)));
+            parts.push(Part { key, when, next: Some(next.0.clone()) });
+        }
+        let looked_at = seen.into_iter().map(|(key, tag)| (key.clone(), when(Some(tag))));
+        parts.extend(looked_at.map(|(key, when)| Part { key, when, next: None }));
+        parts
+    }
+
     fn records(&self) -> Vec<(Bytes, OwnedBody, Option<Millis>)> {
         let record = |entry: &Entry| {
             let Pending((body, expires_at)) = entry.next.clone();
@@ -281,6 +315,11 @@ impl Group {
         };
         self.entries.iter().map(record).collect()
     }
+}
+
+/// What tells a slot of a keyspace from every other.
+fn place_of(spot: &Spot) -> (u32, u16) {
+    (spot.keyspace.space(), spot.slot.number())
 }
 
 /// What a change puts in the place of what was `seen`.

@@ -4,7 +4,7 @@ use crate::layout::Layout;
 use crate::options::Options;
 use bytes::Bytes;
 use fastrand::Rng;
-use shoal_core::quorum::{Decide, Level};
+use shoal_core::quorum::{Condition, Decide, Level, Part};
 use shoal_core::record::{OwnedBody, PLAIN, Rank};
 use shoal_core::version::{Millis, Version};
 use shoal_core::{NodeId, Record};
@@ -40,6 +40,11 @@ pub(crate) enum Kind {
         /// Whether each is deleted.
         deletes: Vec<bool>,
     },
+    /// Change some keys of one slot as one, if all are as they are supposed to be.
+    Swap {
+        /// What is wanted of each.
+        wishes: Vec<Wish>,
+    },
     /// Store the request's serial number, or delete, as of a time of the client's.
     Event {
         /// The time, in milliseconds from now.
@@ -48,11 +53,35 @@ pub(crate) enum Kind {
     },
 }
 
+/// What a swap wants of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) when: Condition,
+    pub(crate) next: Next,
+}
+
+/// What a swap makes of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing: it is only looked at.
+    Same,
+    /// The request's serial number.
+    Serial,
+    /// The request's serial number and this sum.
+    Sum(i64),
+    /// Nothing is to be there.
+    Gone,
+}
+
 /// What the client was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     /// A write was done; a read-modify-write that wrote nothing has no version.
     Written { version: Option<Version> },
+    /// A swap was done; these keys it wrote.
+    Swapped { versions: Vec<(Bytes, Version)> },
+    /// A swap's conditions were not met.
+    Unmet,
     /// An event is older than what is stored.
     Superseded { by: Version },
     /// A read found this.
@@ -78,6 +107,24 @@ impl Entry {
     /// Whether the request touches `key`.
     pub(crate) fn touches(&self, key: &Bytes) -> bool {
         self.request.keys.contains(key)
+    }
+
+    /// The version that the client was told `key` was written at.
+    pub(crate) fn told_version(&self, key: &Bytes) -> Option<Version> {
+        match &self.told {
+            Some((_, Told::Written { version })) => *version,
+            Some((_, Told::Swapped { versions })) => {
+                versions.iter().find(|(other, _)| other == key).map(|(_, version)| *version)
+            }
+            _ => None,
+        }
+    }
+
+    /// What a swap wants of `key`.
+    pub(crate) fn wish(&self, key: &Bytes) -> Option<Wish> {
+        let Kind::Swap { wishes } = &self.request.kind else { return None };
+        let at = self.request.keys.iter().position(|other| other == key)?;
+        wishes.get(at).copied()
     }
 }
 
@@ -157,9 +204,33 @@ impl Request {
             Kind::Delete => vec![body(true)],
             Kind::Batch { deletes } => deletes.iter().map(|deletes| body(*deletes)).collect(),
             Kind::Event { deletes, .. } => vec![body(*deletes)],
-            Kind::Read | Kind::Add | Kind::Append => Vec::new(),
+            Kind::Read | Kind::Add | Kind::Append | Kind::Swap { .. } => Vec::new(),
         }
     }
+}
+
+impl Wish {
+    pub(crate) fn part(self, key: Bytes, serial: u64) -> Part {
+        let live = |text: String| OwnedBody::Live { kind: PLAIN, bytes: Bytes::from(text) };
+        let body = match self.next {
+            Next::Same => None,
+            Next::Serial => Some(live(serial.to_string())),
+            Next::Sum(sum) => Some(live(format!("{serial} {sum}"))),
+            Next::Gone => Some(OwnedBody::Tombstone),
+        };
+        Part { key, when: self.when, next: body.map(|body| (body, None)) }
+    }
+
+    pub(crate) fn writes(self) -> bool {
+        self.next != Next::Same
+    }
+}
+
+/// What waits for its turn at an executor.
+#[derive(Clone, Debug)]
+pub(crate) enum Task {
+    Update(Deciding),
+    Swap(Vec<Part>),
 }
 
 /// How the simulator's read-modify-writes decide.

@@ -70,10 +70,22 @@ fn plant(name: &str) -> Result<()> {
 fn many(wanted: &Wanted) -> Result<()> {
     let mut probes = BTreeMap::new();
     let (mut asked, mut answered, mut moved, mut dropped, mut failed) = (0, 0, 0, 0, 0);
+    let mut pairs = [0; 3];
     for seed in wanted.first..wanted.first + wanted.seeds {
         let family = wanted.family.unwrap_or_else(|| Family::of_seed(seed));
         match run(family.run_of(seed, wanted.requests)) {
-            Ok(Report { requests, answered: good, cut_overs, purged, probes: reached, .. }) => {
+            Ok(Report {
+                requests,
+                answered: good,
+                cut_overs,
+                purged,
+                probes: reached,
+                counts,
+                ..
+            }) => {
+                pairs[0] += counts.steady_pairs;
+                pairs[1] += counts.moved_pairs;
+                pairs[2] += counts.moved_pairs_wrong;
                 asked += requests;
                 moved += cut_overs;
                 dropped += purged;
@@ -95,6 +107,8 @@ fn many(wanted: &Wanted) -> Result<()> {
     println!(
         "{seeds} seeds, {asked} requests, {answered} answered, {moved} cut-overs, {dropped} purged, {failed} failed"
     );
+    let [steady, elsewhere, wrong] = pairs;
+    println!("{steady} pairs at one executor, {elsewhere} at several, {wrong} of those wrong");
     for (name, times) in &probes {
         println!("  {times:>9}  {name}");
     }

@@ -3,13 +3,14 @@
 //! Holds: no rule of replication. It passes events to the machines of `shoal-core` and carries
 //! out what they ask for.
 
-use crate::client::Deciding;
+use crate::client::{Deciding, Task};
 use crate::copy::{Job, SimCopy};
 use crate::layout::Place;
 use crate::shelf::SimShelf;
 use bytes::Bytes;
 use shoal_core::clock::{Ceiling, Clock, ClockError, MAX_SKEW_MS, Stamp};
-use shoal_core::quorum::{Effect, Envelope, Event, Execute, Executed, Owners, Read, ReadOutcome};
+use shoal_core::quorum::{Batch, BatchOutcome, Effect, Envelope, Event, Execute, Executed};
+use shoal_core::quorum::{Owners, Read, ReadOutcome};
 use shoal_core::quorum::{Stamps, Write, WriteOutcome};
 use shoal_core::repair::Delivery;
 use shoal_core::replica::{Held, Now};
@@ -27,6 +28,7 @@ pub(crate) enum Op {
     Write(Write),
     Read(Read),
     Execute(Box<Execute<Deciding>>),
+    Batch(Box<Batch>),
     Hint(Delivery),
 }
 
@@ -68,8 +70,10 @@ pub(crate) struct SimNode {
     pub(crate) behind: Vec<(NodeId, OpId, Envelope)>,
     /// Whom it believes to be down.
     pub(crate) suspects: BTreeSet<NodeId>,
-    /// Read-modify-writes by key; the first of each is under way.
-    pub(crate) turns: BTreeMap<Bytes, VecDeque<(OpId, Deciding)>>,
+    /// Who waits for a key; whoever is the first for all of its keys is under way.
+    pub(crate) turns: BTreeMap<Bytes, VecDeque<OpId>>,
+    /// What those want done that are not under way yet.
+    pub(crate) tasks: BTreeMap<OpId, Task>,
     /// The greatest version that it tried by key.
     pub(crate) tried: BTreeMap<Bytes, Version>,
 }
@@ -90,6 +94,7 @@ impl SimNode {
             behind: Vec::new(),
             suspects: BTreeSet::new(),
             turns: BTreeMap::new(),
+            tasks: BTreeMap::new(),
             tried: BTreeMap::new(),
         }
     }
@@ -145,6 +150,7 @@ impl SimNode {
         self.waiting.clear();
         self.behind.clear();
         self.turns.clear();
+        self.tasks.clear();
         self.suspects.clear();
         for copy in &mut self.copies {
             copy.intakes.clear();
@@ -188,6 +194,7 @@ pub(crate) enum Done {
     Write(WriteOutcome),
     Read(ReadOutcome),
     Executed(Executed<bool>),
+    Batch(BatchOutcome),
 }
 
 /// The effects of any machine, of one type.
@@ -219,6 +226,11 @@ impl Op {
                 execute.on(event, ticker, &mut out);
                 widen(out, Done::Executed)
             }
+            Self::Batch(batch) => {
+                let mut out = Vec::new();
+                batch.on(event, ticker, &mut out);
+                widen(out, Done::Batch)
+            }
             Self::Hint(_) => Vec::new(),
         }
     }
@@ -228,6 +240,7 @@ impl Op {
             Self::Write(write) => write.is_over(),
             Self::Read(read) => read.is_over(),
             Self::Execute(execute) => execute.is_over(),
+            Self::Batch(batch) => batch.is_over(),
             Self::Hint(_) => false,
         }
     }
@@ -237,6 +250,7 @@ impl Op {
             Self::Write(write) => Some(write.owners()),
             Self::Read(read) => Some(read.owners()),
             Self::Execute(execute) => Some(execute.owners()),
+            Self::Batch(batch) => Some(batch.owners()),
             Self::Hint(_) => None,
         }
     }

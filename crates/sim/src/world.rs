@@ -9,11 +9,12 @@ mod moves;
 mod purges;
 mod requests;
 mod serving;
+mod swaps;
 mod syncs;
 mod trace;
 mod watch;
 
-use crate::client::{Deciding, Entry, Told};
+use crate::client::{Entry, Task, Told};
 use crate::copy::{Job, SimCopy};
 use crate::layout::{Layout, Place};
 use crate::map_log::MapLog;
@@ -25,6 +26,8 @@ use shoal_core::quorum::{Answer, Ask, Effect, Envelope, Event, Header, Member, O
 use shoal_core::{Epoch, NodeId, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use swaps::Known;
+pub(crate) use swaps::{PAIR_SUM, sum_of};
 use trace::Trace;
 use watch::Watch;
 
@@ -61,7 +64,7 @@ pub(crate) enum Happening {
 pub(crate) enum Packet {
     Ask { op: OpId, envelope: Envelope },
     Answer { op: OpId, answer: Answer },
-    Forward { serial: u64, deciding: Deciding },
+    Forward { serial: u64, task: Task },
     Forwarded { serial: u64, told: Told },
 }
 
@@ -74,6 +77,8 @@ pub(crate) struct World {
     pub(crate) map: MapLog,
     pub(crate) layout: Layout,
     pub(crate) history: Vec<Entry>,
+    /// What clients know of keys that they may swap.
+    known: Known,
     pub(crate) broken: Option<String>,
     queue: BTreeMap<(u64, u64), Happening>,
     made: u64,
@@ -117,6 +122,7 @@ impl World {
             map,
             layout,
             history: Vec::new(),
+            known: Known::default(),
             broken: None,
             queue: BTreeMap::new(),
             made: 0,
@@ -247,7 +253,7 @@ impl World {
                 self.node(to).hear(answer.clock, now);
                 self.op_event(to, op, Event::Answered(answer));
             }
-            Packet::Forward { serial, deciding } => self.take_turn(to, serial, deciding),
+            Packet::Forward { serial, task } => self.take_turn(to, serial, task),
             Packet::Forwarded { serial, told } => self.tell(serial, told),
         }
     }

@@ -23,11 +23,7 @@ pub fn write_forward(forward: &Forward, out: &mut Vec<u8>) {
     let mut out = Output(out);
     out.u8(FORMAT);
     out.header(&forward.header);
-    out.u8(match forward.level {
-        Level::One => 1,
-        Level::Quorum => 2,
-        Level::All => 3,
-    });
+    write_level(&mut out, forward.level);
     out.bytes(&forward.key);
     write_update(&mut out, &forward.update);
     out.bool(forward.look);
@@ -41,18 +37,30 @@ pub fn write_forward(forward: &Forward, out: &mut Vec<u8>) {
 pub fn read_forward(bytes: &Bytes) -> Result<Forward, CodecError> {
     let mut input = Input::open(bytes, FORMAT)?;
     let header = input.header()?;
-    let level = match input.u8()? {
-        1 => Level::One,
-        2 => Level::Quorum,
-        3 => Level::All,
-        _ => return Err(CodecError::Invalid("an unknown level")),
-    };
+    let level = read_level(&mut input)?;
     let key = input.bytes()?;
     let update = read_update(&mut input)?;
     let look = input.bool()?;
     let event_time = input.option(Input::u64)?;
     input.finished()?;
     Ok(Forward { header, level, key, update, look, event_time })
+}
+
+pub(super) fn write_level(out: &mut Output<'_>, level: Level) {
+    out.u8(match level {
+        Level::One => 1,
+        Level::Quorum => 2,
+        Level::All => 3,
+    });
+}
+
+pub(super) fn read_level(input: &mut Input) -> Result<Level, CodecError> {
+    Ok(match input.u8()? {
+        1 => Level::One,
+        2 => Level::Quorum,
+        3 => Level::All,
+        _ => return Err(CodecError::Invalid("an unknown level")),
+    })
 }
 
 fn write_update(out: &mut Output<'_>, update: &OwnedUpdate) {
@@ -191,14 +199,9 @@ pub fn write_forwarded(forwarded: &Forwarded, out: &mut Vec<u8>) {
             });
         }
         Forwarded::Conflict => out.u8(3),
-        Forwarded::NoQuorum(NoQuorum { have, need, unreachable }) => {
+        Forwarded::NoQuorum(lack) => {
             out.u8(4);
-            out.count(*have);
-            out.count(*need);
-            out.count(unreachable.len());
-            for node in unreachable {
-                out.u32(node.0);
-            }
+            write_lack(&mut out, lack);
         }
         Forwarded::Unknown { version } => {
             out.u8(5);
@@ -229,22 +232,34 @@ pub fn read_forwarded(bytes: &Bytes) -> Result<Forwarded, CodecError> {
             _ => return Err(CodecError::Invalid("an unknown reason")),
         }),
         3 => Forwarded::Conflict,
-        4 => {
-            let (have, need) = (input.u32()? as usize, input.u32()? as usize);
-            let count = input.count()?;
-            if count > MOST_UNREACHABLE {
-                return Err(CodecError::Invalid("more nodes than a partition has"));
-            }
-            let unreachable: Result<Vec<NodeId>, CodecError> =
-                (0..count).map(|_| input.u32().map(NodeId)).collect();
-            Forwarded::NoQuorum(NoQuorum { have, need, unreachable: unreachable? })
-        }
+        4 => Forwarded::NoQuorum(read_lack(&mut input)?),
         5 => Forwarded::Unknown { version: input.version()? },
         6 => Forwarded::Elsewhere,
         _ => return Err(CodecError::Invalid("an unknown end")),
     };
     input.finished()?;
     Ok(forwarded)
+}
+
+pub(super) fn write_lack(out: &mut Output<'_>, lack: &NoQuorum) {
+    let NoQuorum { have, need, unreachable } = lack;
+    out.count(*have);
+    out.count(*need);
+    out.count(unreachable.len());
+    for node in unreachable {
+        out.u32(node.0);
+    }
+}
+
+pub(super) fn read_lack(input: &mut Input) -> Result<NoQuorum, CodecError> {
+    let (have, need) = (input.u32()? as usize, input.u32()? as usize);
+    let count = input.count()?;
+    if count > MOST_UNREACHABLE {
+        return Err(CodecError::Invalid("more nodes than a partition has"));
+    }
+    let unreachable: Result<Vec<NodeId>, CodecError> =
+        (0..count).map(|_| input.u32().map(NodeId)).collect();
+    Ok(NoQuorum { have, need, unreachable: unreachable? })
 }
 
 fn write_outcome(out: &mut Output<'_>, outcome: &Outcome) {

@@ -13,7 +13,7 @@ pub(super) mod fields;
 pub(super) mod input;
 
 use super::CodecError;
-use crate::quorum::{Answer, Ask, Base, Envelope, Item, Origin, Refusal, Reply};
+use crate::quorum::{Answer, Ask, Base, Envelope, Guarded, Item, Origin, Refusal, Reply};
 use crate::repair::{Digest, HashRange, Leaf};
 use bytes::Bytes;
 use fields::Output;
@@ -37,6 +37,7 @@ pub fn write_envelope(envelope: &Envelope, out: &mut Vec<u8>) {
         Ask::RaiseFloor { .. } => 8,
         Ask::Purge { .. } => 9,
         Ask::Leaves { .. } => 10,
+        Ask::Batch { .. } => 11,
     });
     out.header(&envelope.header);
     out.u32(envelope.round);
@@ -64,6 +65,7 @@ pub fn write_envelope(envelope: &Envelope, out: &mut Vec<u8>) {
         }
         Ask::RaiseFloor { to } => out.u64(to.0.0),
         Ask::Leaves { count } => out.u16(*count),
+        Ask::Batch { parts } => out.guarded(parts),
     }
 }
 
@@ -90,6 +92,7 @@ pub fn read_envelope(bytes: &Bytes) -> Result<Envelope, CodecError> {
         8 => Ask::RaiseFloor { to: input.floor()? },
         9 => Ask::Purge { round: input.floor()?, proven: input.pairs()?.into() },
         10 => Ask::Leaves { count: input.u16()? },
+        11 => Ask::Batch { parts: input.guarded()? },
         _ => return Err(CodecError::Invalid("an unknown question")),
     };
     input.finished()?;
@@ -121,6 +124,7 @@ pub fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
         Reply::Proven(_) => 11,
         Reply::Refused(_) => 12,
         Reply::Leaves(_) => 13,
+        Reply::Changed(_) => 14,
     });
     out.u32(answer.from.node.0);
     out.u64(answer.from.incarnation.0);
@@ -149,7 +153,7 @@ pub fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
             out.u64(floor.0.0);
             out.u64(purged.0.0);
         }
-        Reply::Digest(Digest::Keys(keys)) => out.pairs(keys),
+        Reply::Digest(Digest::Keys(keys)) | Reply::Changed(keys) => out.pairs(keys),
         Reply::Digest(Digest::Parts(parts)) => parts.iter().for_each(|leaf| out.leaf(*leaf)),
         Reply::Leaves(leaves) => {
             out.count(leaves.len());
@@ -211,6 +215,7 @@ pub fn read_answer(bytes: &Bytes) -> Result<Answer, CodecError> {
             let count = input.count()?;
             Reply::Leaves((0..count).map(|_| input.leaf()).collect::<Result<_, _>>()?)
         }
+        14 => Reply::Changed(input.pairs()?),
         _ => return Err(CodecError::Invalid("an unknown answer")),
     };
     input.finished()?;
@@ -250,6 +255,23 @@ impl Output<'_> {
         }
     }
 
+    fn base(&mut self, base: Base) {
+        let rank = match base {
+            Base::Nothing => None,
+            Base::Record(rank) => Some(rank),
+        };
+        self.option(rank.as_ref(), Output::rank);
+    }
+
+    fn guarded(&mut self, parts: &[Guarded]) {
+        self.count(parts.len());
+        for Guarded { key, base, next } in parts {
+            self.bytes(key);
+            self.base(*base);
+            self.option(next.as_ref(), Output::record);
+        }
+    }
+
     fn items(&mut self, items: &[Item]) {
         self.count(items.len());
         for item in items {
@@ -272,6 +294,16 @@ impl Input {
             4 => Origin::Kept { floor: self.floor()? },
             _ => return Err(CodecError::Invalid("an unknown origin")),
         })
+    }
+
+    fn guarded(&mut self) -> Result<Arc<[Guarded]>, CodecError> {
+        let count = self.count()?;
+        let part = |_| {
+            let key = self.bytes()?;
+            let base = self.option(Self::rank)?.map_or(Base::Nothing, Base::Record);
+            Ok(Guarded { key, base, next: self.option(Self::record)? })
+        };
+        (0..count).map(part).collect()
     }
 
     fn items(&mut self) -> Result<Arc<[Item]>, CodecError> {

@@ -4,6 +4,7 @@
 //! Holds: what is stored is decoded for ever, held by fixtures under `fixtures/`. Damaged
 //! bytes give a [`CodecError`], never a panic and never a wrong value.
 
+pub mod batch;
 pub mod command;
 pub mod forward;
 mod frame;

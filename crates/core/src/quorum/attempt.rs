@@ -95,21 +95,29 @@ impl<A> Attempts<A> {
         expires_at: Option<Millis>,
         answer: A,
     ) {
-        let version = self.next_version(base, floor, stamp);
+        let version = next_version(self.me, base, floor, stamp, self.tried);
         self.tried = version;
         let record = OwnedRecord { version, written: version, expires_at, body };
         self.made.push(Attempt { rank: record.borrow().rank(), record, answer });
     }
+}
 
-    fn next_version(&self, base: Base, floor: Floor, stamp: Option<Stamp>) -> Version {
-        let mut below = base.version();
-        if floor != Floor::ZERO {
-            below = below.max(floor.last_version());
-        }
-        if let Some(stamp) = stamp {
-            below = below.max(stamp.version(self.me));
-        }
-        let version = below.successor(self.me);
-        if version > self.tried { version } else { self.tried.successor(self.me) }
+/// The version of what follows `base`: its smallest successor that is above the floor, above
+/// `stamp` where one was taken, and above all that was tried.
+pub(super) fn next_version(
+    me: NodeId,
+    base: Base,
+    floor: Floor,
+    stamp: Option<Stamp>,
+    tried: Version,
+) -> Version {
+    let mut below = base.version();
+    if floor != Floor::ZERO {
+        below = below.max(floor.last_version());
     }
+    if let Some(stamp) = stamp {
+        below = below.max(stamp.version(me));
+    }
+    let version = below.successor(me);
+    if version > tried { version } else { tried.successor(me) }
 }

@@ -276,7 +276,8 @@ impl<D: Decide> Execute<D> {
             Reply::Newer(_) | Reply::BelowFloor(_) | Reply::Conflict { .. } | Reply::Refused(_) => {
                 self.answers.insert(from, Said::Refused);
             }
-            Reply::Found { .. }
+            Reply::Changed(_)
+            | Reply::Found { .. }
             | Reply::Clock
             | Reply::Page { .. }
             | Reply::Floors { .. }

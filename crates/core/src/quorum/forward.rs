@@ -1,6 +1,6 @@
-//! A read-modify-write that is carried out at another node, and what came of it.
+//! What is carried out at another node, and what came of it.
 
-use super::{Header, Level, NoQuorum};
+use super::{Header, Level, NoQuorum, Part};
 use crate::record::OwnedRecord;
 use crate::update::{Outcome, OwnedUpdate, UpdateError};
 use crate::version::{Millis, Version};
@@ -21,6 +21,17 @@ pub struct Forward {
     pub look: bool,
     /// The caller's own time of the change.
     pub event_time: Option<Millis>,
+}
+
+/// Asks the first owner of a slot that is up to judge and write several of its keys as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardBatch {
+    /// Life and slot of the keys, and the epoch and clock that the sender knows.
+    pub header: Header,
+    /// The level that the batch is to reach.
+    pub level: Level,
+    /// The keys, each once.
+    pub parts: Vec<Part>,
 }
 
 /// What came of a forwarded change.

@@ -44,6 +44,17 @@ pub struct Item {
     pub record: OwnedRecord,
 }
 
+/// One key of a conditional batch, as a replica is asked to take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guarded {
+    /// The key.
+    pub key: Bytes,
+    /// What the batch was judged by: nothing newer may be stored.
+    pub base: Base,
+    /// The record to take; nothing where the key is only looked at.
+    pub next: Option<OwnedRecord>,
+}
+
 /// What is asked of a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
@@ -53,6 +64,12 @@ pub enum Ask {
         items: Arc<[Item]>,
         /// Where they come from.
         origin: Origin,
+    },
+    /// Take these records, all of one slot, if under none of the keys anything newer is stored than
+    /// what they were judged by.
+    Batch {
+        /// The keys, with what each is to have.
+        parts: Arc<[Guarded]>,
     },
     /// Say what is stored under a key.
     Read {
@@ -131,15 +148,15 @@ impl Ask {
     pub fn bytes(&self) -> usize {
         /// What a key and a record take beside their bytes.
         const EACH: usize = 64;
-        let item = |item: &Item| {
-            let value = match &item.record.body {
-                OwnedBody::Live { bytes, .. } => bytes.len(),
-                OwnedBody::Tombstone => 0,
-            };
-            EACH + item.key.len() + value
+        let value = |record: &OwnedRecord| match &record.body {
+            OwnedBody::Live { bytes, .. } => bytes.len(),
+            OwnedBody::Tombstone => 0,
         };
+        let item = |item: &Item| EACH + item.key.len() + value(&item.record);
+        let part = |part: &Guarded| 2 * EACH + part.key.len() + part.next.as_ref().map_or(0, value);
         EACH + match self {
             Self::Take { items, .. } => items.iter().map(item).sum(),
+            Self::Batch { parts } => parts.iter().map(part).sum(),
             Self::Read { key, .. } => key.len(),
             Self::Page { after, .. } => after.as_ref().map_or(0, Bytes::len),
             Self::Prove { dead: pairs, .. } | Self::Purge { proven: pairs, .. } => {
@@ -197,6 +214,15 @@ impl Base {
         }
     }
 
+    /// Whether this is newer than a record.
+    #[must_use]
+    pub fn is_above(&self, record: &Rank) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Record(rank) => rank > record,
+        }
+    }
+
     /// The version, the smallest for nothing.
     #[must_use]
     pub const fn version(&self) -> Version {
@@ -247,6 +273,9 @@ pub enum Reply {
         /// The replica's floor when it was read.
         floor: Floor,
     },
+    /// Of a conditional batch nothing was taken: under these keys something newer is stored than what
+    /// it was judged by.
+    Changed(Vec<(Bytes, Rank)>),
     /// What is stored under the key.
     Found {
         /// Its rank, if there is anything.

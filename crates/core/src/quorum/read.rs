@@ -273,12 +273,11 @@ impl Read {
             Reply::BelowFloor(floor) => return self.lift(floor, out),
             Reply::Floors { .. } => return self.lifted(node, out),
             Reply::Conflict { .. }
+            | Reply::Changed(_)
             | Reply::Page { .. }
             | Reply::Digest(_)
             | Reply::Leaves(_)
-            | Reply::Proven(_) => {
-                return;
-            }
+            | Reply::Proven(_) => return,
         }
         self.evaluate(out);
     }

@@ -184,6 +184,7 @@ impl Write {
             Reply::Refused(Refusal::Void) => Said::Void,
             Reply::Refused(_) => Said::Refused,
             Reply::Conflict { .. }
+            | Reply::Changed(_)
             | Reply::Found { .. }
             | Reply::Clock
             | Reply::Page { .. }

@@ -5,7 +5,7 @@ use super::{Now, Put, Replica, Shelf};
 use crate::ids::Epoch;
 use crate::planted::{Bug, planted};
 use crate::probe::probe;
-use crate::quorum::{Ask, Envelope, Item, Origin, Refusal, Reply};
+use crate::quorum::{Ask, Envelope, Guarded, Item, Origin, Refusal, Reply};
 use crate::record::{Body, OwnedRecord, Record};
 use crate::slot::Slot;
 use crate::version::Version;
@@ -67,6 +67,7 @@ impl Replica {
         }
         let (reply, ticket) = match &envelope.ask {
             Ask::Take { items, origin } => self.take(header.slot, items, *origin, now, shelf)?,
+            Ask::Batch { parts } => self.take_guarded(header.slot, parts, now, shelf)?,
             Ask::Read { key, whole } => self.read(header.slot, key, *whole, shelf)?,
             Ask::Clock => (Reply::Clock, S::Ticket::default()),
             Ask::Page { .. } | Ask::Floors if !self.is_present() => {
@@ -200,6 +201,54 @@ impl Replica {
             ticket = ticket.max(shelf.put(slot, &taken)?);
         }
         Ok((reply, ticket))
+    }
+
+    /// Takes a conditional batch whole, or nothing of it.
+    fn take_guarded<S: Shelf>(
+        &self,
+        slot: Slot,
+        parts: &[Guarded],
+        now: Now,
+        shelf: &mut S,
+    ) -> Result<(Reply, S::Ticket), S::Error> {
+        let mut ticket = S::Ticket::default();
+        let mut taken: Vec<Put<'_>> = Vec::with_capacity(parts.len());
+        let (mut newer, mut below) = (Vec::new(), false);
+        if !self.takes() {
+            return Ok((Reply::Refused(Refusal::NotCounting), ticket));
+        }
+        for (index, Guarded { key, base, next }) in parts.iter().enumerate() {
+            let (held, durable) = shelf.look(slot, key, |held| held.map(Record::rank))?;
+            ticket = ticket.max(durable);
+            let put = next.as_ref().map(|record| Put::over(held, key, record.borrow()));
+            let verdict = match &put {
+                Some(put) => self.admit(put, Origin::Update { base: *base }, now),
+                None if held.is_some_and(|held| base.is_below(&held)) => Verdict::Conflict,
+                None => Verdict::Same,
+            };
+            match (verdict, held) {
+                (Verdict::Conflict, _) if index > 0 && planted(Bug::FirstBaseOnly) => {
+                    taken.extend(put);
+                }
+                (Verdict::Conflict | Verdict::Newer(_), Some(held)) => {
+                    newer.push((key.clone(), held));
+                }
+                (Verdict::Take, _) => taken.extend(put),
+                (Verdict::BelowFloor, _) => below = true,
+                (Verdict::Refuse(refusal), _) => return Ok((Reply::Refused(refusal), ticket)),
+                (Verdict::Same | Verdict::Conflict | Verdict::Newer(_), _) => {}
+            }
+        }
+        if !newer.is_empty() {
+            return Ok((Reply::Changed(newer), ticket));
+        }
+        if below {
+            return Ok((Reply::BelowFloor(self.floor), ticket));
+        }
+        if !taken.is_empty() {
+            ticket = ticket.max(shelf.put(slot, &taken)?);
+        }
+        Ok((Reply::Accepted, ticket))
     }
 
     fn conflict<S: Shelf>(

@@ -57,14 +57,23 @@ impl Bench {
         &self,
         command: impl FnMut(&mut Access<'_>) -> Result<R, Halt>,
     ) -> (Result<R, Refusal>, usize) {
-        self.run_through(command, |_| {}).await
+        self.run_beside(command, async |_| ()).await
     }
 
     /// The same, with something that happens each time that it was answered, before it runs again.
     async fn run_through<R>(
         &self,
-        mut command: impl FnMut(&mut Access<'_>) -> Result<R, Halt>,
+        command: impl FnMut(&mut Access<'_>) -> Result<R, Halt>,
         mut meanwhile: impl FnMut(usize),
+    ) -> (Result<R, Refusal>, usize) {
+        self.run_beside(command, async |left| meanwhile(left)).await
+    }
+
+    /// The same, with something that takes its time.
+    async fn run_beside<R>(
+        &self,
+        mut command: impl FnMut(&mut Access<'_>) -> Result<R, Halt>,
+        mut meanwhile: impl AsyncFnMut(usize),
     ) -> (Result<R, Refusal>, usize) {
         let mut errands = Errands::default();
         let mut left = 0;
@@ -83,7 +92,7 @@ impl Bench {
                 Err(Halt::Away) => {
                     left += 1;
                     errands.answered().await;
-                    meanwhile(left);
+                    meanwhile(left).await;
                 }
             }
         }
@@ -347,6 +356,62 @@ async fn a_watched_key_tells_of_changes_by_its_version() {
     assert_eq!(unchanged().await.0, Ok(true));
     bench.set("k", "1").await;
     assert_eq!(unchanged().await.0, Ok(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_one_slot_are_written_only_if_what_was_looked_at_there_is_as_it_was() {
+    let bench = Bench::new().await;
+    bench.set("{s}lease", "mine").await;
+    let watched = bench.run(|access| access.watch(&bench.target, b"{s}lease")).await.0;
+    let watched = watched.expect("it is");
+    let keys: Vec<(&Target, &[u8])> = vec![
+        (&bench.target, b"{s}lease"),
+        (&bench.target, b"{s}data"),
+        (&bench.target, b"{s}more"),
+    ];
+    let command = |access: &mut Access<'_>| {
+        access.transaction(&footprint(&keys), |access| {
+            if !access.unchanged(&watched)? {
+                return Ok(false);
+            }
+            put(access, &bench.target, "{s}data", "by the owner")?;
+            put(access, &bench.target, "{s}more", "by the owner")?;
+            Ok(true)
+        })
+    };
+    // Somebody else takes it just after it was looked at, and before anything was written.
+    let taken = bench.run_beside(command, async |left| {
+        if left == 1 {
+            let outcome = bench.cluster.at(2).set(Level::Quorum, "{s}lease", "theirs").await;
+            assert!(matches!(outcome, WriteOutcome::Done { .. }), "{outcome:?}");
+        }
+    });
+    assert_eq!(taken.await.0, Ok(false));
+    assert_eq!(bench.get("{s}data").await, None);
+    assert_eq!(bench.get("{s}more").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_keys_of_one_slot_that_were_read_are_written_as_one() {
+    let bench = Bench::new().await;
+    let keys: Vec<(&Target, &[u8])> = vec![(&bench.target, b"{s}n"), (&bench.target, b"{s}m")];
+    let add_both = || {
+        bench.run(|access| {
+            access.transaction(&footprint(&keys), |access| {
+                add(access, &bench.target, "{s}n")?;
+                add(access, &bench.target, "{s}m")
+            })
+        })
+    };
+    let ((first, _), (second, _), (third, _)) = tokio::join!(add_both(), add_both(), add_both());
+    let mut told = [first, second, third].map(|outcome| match outcome {
+        Ok(Outcome::Integer(number)) => number,
+        other => panic!("{other:?}"),
+    });
+    told.sort_unstable();
+    assert_eq!(told, [1, 2, 3]);
+    assert_eq!(bench.get("{s}n").await, Some(b"3".to_vec()));
+    assert_eq!(bench.get("{s}m").await, Some(b"3".to_vec()));
 }
 
 #[tokio::test(start_paused = true)]

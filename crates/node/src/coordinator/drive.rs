@@ -141,6 +141,7 @@ impl Sent {
             (Ask::Take { items, origin }, Ask::Take { items: others, origin: other }) => {
                 Arc::ptr_eq(items, others) && origin == other
             }
+            (Ask::Batch { parts }, Ask::Batch { parts: others }) => Arc::ptr_eq(parts, others),
             (Ask::Read { key, whole }, Ask::Read { key: other, whole: also }) => {
                 key.as_ptr() == other.as_ptr() && key.len() == other.len() && whole == also
             }

@@ -4,16 +4,16 @@ use super::decide::{Told, Updater};
 use shoal_core::NodeId;
 use shoal_core::ids::Epoch;
 use shoal_core::quorum::{
-    Ask, Effect, Event, Execute, Executed, Item, Owners, Read, ReadOutcome, Stamps, Write,
-    WriteOutcome,
+    Ask, Batch, BatchOutcome, Effect, Event, Execute, Executed, Item, Owners, Read, ReadOutcome,
+    Stamps, Write, WriteOutcome,
 };
 use std::sync::Arc;
 
 /// Takes what came of a request. Called once at most.
 pub(crate) type Done<O> = Box<dyn FnOnce(O) + Send>;
 
-/// Told of a read-modify-write that is answered.
-pub(super) type Over = Box<dyn FnOnce(&Execute<Updater>) + Send>;
+/// Told of a machine that is answered.
+pub(super) type Over<M> = Box<dyn FnOnce(&M) + Send>;
 
 /// What a request wants done, in this order.
 pub(super) enum Step {
@@ -52,7 +52,15 @@ pub(super) struct ExecuteJob {
     pub(super) machine: Execute<Updater>,
     pub(super) done: Option<Done<Executed<Told>>>,
     /// Told once whoever waits is told, so that the next one on its key begins.
-    pub(super) over: Option<Over>,
+    pub(super) over: Option<Over<Execute<Updater>>>,
+}
+
+/// A conditional batch that is carried out here.
+pub(super) struct BatchJob {
+    pub(super) machine: Batch,
+    pub(super) done: Option<Done<BatchOutcome>>,
+    /// As of a read-modify-write.
+    pub(super) over: Option<Over<Batch>>,
 }
 
 impl WriteJob {
@@ -74,6 +82,19 @@ impl ExecuteJob {
         let owners = Arc::clone(self.machine.owners());
         let kept = self.machine.kept().map(std::slice::from_ref).unwrap_or_default();
         let steps = steps(effects, &owners, kept, &mut self.done);
+        if self.done.is_none()
+            && let Some(over) = self.over.take()
+        {
+            over(&self.machine);
+        }
+        steps
+    }
+}
+
+impl BatchJob {
+    pub(super) fn steps(&mut self, effects: Vec<Effect<BatchOutcome>>) -> Vec<Step> {
+        let owners = Arc::clone(self.machine.owners());
+        let steps = steps(effects, &owners, self.machine.kept(), &mut self.done);
         if self.done.is_none()
             && let Some(over) = self.over.take()
         {
@@ -108,6 +129,18 @@ impl Job for ReadJob {
 }
 
 impl Job for ExecuteJob {
+    fn on(&mut self, event: Event, clock: &mut dyn Stamps) -> Vec<Step> {
+        let mut out = Vec::new();
+        self.machine.on(event, clock, &mut out);
+        self.steps(out)
+    }
+
+    fn is_over(&self) -> bool {
+        self.machine.is_over()
+    }
+}
+
+impl Job for BatchJob {
     fn on(&mut self, event: Event, clock: &mut dyn Stamps) -> Vec<Step> {
         let mut out = Vec::new();
         self.machine.on(event, clock, &mut out);

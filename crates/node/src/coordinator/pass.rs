@@ -4,11 +4,16 @@
 //! or said that it does not carry it out. While owners agree on who is up they all ask the same one
 //! first.
 
-use super::{About, Coordinator, DEADLINE};
+use super::write::MAX_BATCH_BYTES;
+use super::{About, Coordinator, DEADLINE, nobody};
 use crate::transport::{Kind, Unreachable};
 use bytes::Bytes;
+use shoal_core::codec::batch::{read_outcome, write_batch};
 use shoal_core::codec::forward::{read_forwarded, write_forward};
-use shoal_core::quorum::{Forward, Forwarded, Header, Level, Owners};
+use shoal_core::quorum::{
+    BatchOutcome, Forward, ForwardBatch, Forwarded, Header, Level, NoQuorum, Owners, Part,
+};
+use shoal_core::record::OwnedBody;
 use shoal_core::update::OwnedUpdate;
 use shoal_core::{NodeId, PartitionId, Version};
 use std::sync::Arc;
@@ -23,12 +28,112 @@ const PASSES: u32 = 6;
 /// How long to wait after the first time; after each further one twice as long.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A change on its way.
-struct Passing {
-    about: About,
+/// What can be passed on.
+trait Passed: Clone + Send + 'static {
+    /// What comes of it.
+    type Outcome: Send + 'static;
+
+    /// Carries it out here.
+    fn execute(self, at: &Arc<Coordinator>, about: &About, done: Done<Self::Outcome>);
+    /// The bytes that ask another node for it.
+    fn asked(&self, header: Header, level: Level) -> Vec<u8>;
+    /// What another node has told.
+    fn told(bytes: &Bytes) -> Option<Self::Outcome>;
+    /// It may have happened.
+    fn unknown() -> Self::Outcome;
+    /// Nobody does it.
+    fn elsewhere() -> Self::Outcome;
+    /// Too few are up.
+    fn lacking(lack: NoQuorum) -> Self::Outcome;
+    /// Whether this says that another may do it.
+    fn is_elsewhere(outcome: &Self::Outcome) -> bool;
+}
+
+/// A change of one key.
+#[derive(Clone)]
+struct Update {
     key: Bytes,
     update: OwnedUpdate,
     look: bool,
+}
+
+impl Passed for Update {
+    type Outcome = Forwarded;
+
+    fn execute(self, at: &Arc<Coordinator>, about: &About, done: Done<Forwarded>) {
+        at.execute(about, self.key, self.update, self.look, done);
+    }
+
+    fn asked(&self, header: Header, level: Level) -> Vec<u8> {
+        let Self { key, update, look } = self.clone();
+        let mut body = Vec::new();
+        write_forward(&Forward { header, level, key, update, look, event_time: None }, &mut body);
+        body
+    }
+
+    fn told(bytes: &Bytes) -> Option<Forwarded> {
+        read_forwarded(bytes).ok()
+    }
+
+    fn unknown() -> Forwarded {
+        Forwarded::Unknown { version: Version::ZERO }
+    }
+
+    fn elsewhere() -> Forwarded {
+        Forwarded::Elsewhere
+    }
+
+    fn lacking(lack: NoQuorum) -> Forwarded {
+        Forwarded::NoQuorum(lack)
+    }
+
+    fn is_elsewhere(outcome: &Forwarded) -> bool {
+        matches!(outcome, Forwarded::Elsewhere)
+    }
+}
+
+/// Several keys of a slot.
+#[derive(Clone)]
+struct Parts(Vec<Part>);
+
+impl Passed for Parts {
+    type Outcome = BatchOutcome;
+
+    fn execute(self, at: &Arc<Coordinator>, about: &About, done: Done<BatchOutcome>) {
+        at.execute_batch(about, self.0, done);
+    }
+
+    fn asked(&self, header: Header, level: Level) -> Vec<u8> {
+        let mut body = Vec::new();
+        write_batch(&ForwardBatch { header, level, parts: self.0.clone() }, &mut body);
+        body
+    }
+
+    fn told(bytes: &Bytes) -> Option<BatchOutcome> {
+        read_outcome(bytes).ok()
+    }
+
+    fn unknown() -> BatchOutcome {
+        BatchOutcome::Unknown
+    }
+
+    fn elsewhere() -> BatchOutcome {
+        BatchOutcome::Elsewhere
+    }
+
+    fn lacking(lack: NoQuorum) -> BatchOutcome {
+        BatchOutcome::NoQuorum(lack)
+    }
+
+    fn is_elsewhere(outcome: &BatchOutcome) -> bool {
+        matches!(outcome, BatchOutcome::Elsewhere)
+    }
+}
+
+/// A change on its way.
+struct Passing<T> {
+    about: About,
+    task: T,
     until: Instant,
     /// Who has declined in this pass.
     declined: Vec<NodeId>,
@@ -47,9 +152,22 @@ impl Coordinator {
         done: Done<Forwarded>,
     ) {
         let done = self.counted(about.level, done);
-        let (about, until) = (about.clone(), Instant::now() + DEADLINE);
-        let declined = Vec::new();
-        self.pass(Passing { about, key, update, look, until, declined, passes: 0 }, done);
+        self.pass(Passing::new(about, Update { key, update, look }), done);
+    }
+
+    /// Judges and writes several keys of one slot as one, each key once, at whichever node carries
+    /// changes of the slot out. A batch longer than [`MAX_BATCH_BYTES`] finds nobody who takes it.
+    pub(crate) fn batch(
+        self: &Arc<Self>,
+        about: &About,
+        parts: Vec<Part>,
+        done: Done<BatchOutcome>,
+    ) {
+        let done = self.counted(about.level, done);
+        if bytes_of(&parts) > MAX_BATCH_BYTES {
+            return done(BatchOutcome::NoQuorum(nobody()));
+        }
+        self.pass(Passing::new(about, Parts(parts)), done);
     }
 
     /// Whether changes of keys of a partition are carried out here: the own copy takes them.
@@ -58,15 +176,15 @@ impl Coordinator {
             && self.copies.find(about.keyspace, partition).is_some_and(|copy| copy.takes())
     }
 
-    fn pass(self: &Arc<Self>, mut passing: Passing, done: Done<Forwarded>) {
+    fn pass<T: Passed>(self: &Arc<Self>, mut passing: Passing<T>, done: Done<T::Outcome>) {
         let (keyspace, slot) = (passing.about.keyspace, passing.about.slot);
         let Some((partition, owners)) = self.routes.find(keyspace, slot) else {
-            return done(Forwarded::Elsewhere);
+            return done(T::elsewhere());
         };
         let (level, up) = (passing.about.level.max(Level::Quorum), self.up());
         if !owners.reach(level, |member| up(member.node)) {
             let lack = owners.no_quorum(level, |member| up(member.node), |node| !up(node));
-            return done(Forwarded::NoQuorum(lack));
+            return done(T::lacking(lack));
         }
         let Some(to) = self.executor(&owners, &passing.declined) else {
             return self.pass_again(passing, done);
@@ -78,13 +196,12 @@ impl Coordinator {
         if !self.carries_out(&passing.about, partition) {
             return self.pass(passing, done);
         }
-        let (about, key) = (passing.about.clone(), passing.key.clone());
-        let (this, update, look) = (Arc::clone(self), passing.update.clone(), passing.look);
-        let next = move |forwarded| match forwarded {
-            Forwarded::Elsewhere => this.pass(passing, done),
-            forwarded => done(forwarded),
+        let (about, task) = (passing.about.clone(), passing.task.clone());
+        let this = Arc::clone(self);
+        let next = move |outcome| {
+            if T::is_elsewhere(&outcome) { this.pass(passing, done) } else { done(outcome) }
         };
-        self.execute(&about, key, update, look, Box::new(next));
+        task.execute(self, &about, Box::new(next));
     }
 
     /// The first owner that is up and has not declined.
@@ -94,47 +211,41 @@ impl Coordinator {
         members.find(|node| up(*node) && !declined.contains(node))
     }
 
-    fn forward(
+    fn forward<T: Passed>(
         self: &Arc<Self>,
         to: NodeId,
         owners: &Owners,
-        passing: Passing,
-        done: Done<Forwarded>,
+        passing: Passing<T>,
+        done: Done<T::Outcome>,
     ) {
         let About { keyspace, slot, level } = passing.about;
         let header = Header { keyspace, slot, epoch: owners.epoch, clock: self.clock.told() };
-        let (key, update) = (passing.key.clone(), passing.update.clone());
-        let look = passing.look;
-        let forward = Forward { header, level, key, update, look, event_time: None };
-        let mut body = Vec::new();
-        write_forward(&forward, &mut body);
-        let (this, version) = (Arc::clone(self), Version::ZERO);
+        let body = passing.task.asked(header, level);
+        let this = Arc::clone(self);
         let patience = passing.until.saturating_duration_since(Instant::now());
         let reply = move |answered: Result<Bytes, Unreachable>| {
-            let forwarded = match answered {
-                Ok(bytes) => read_forwarded(&bytes).unwrap_or(Forwarded::Unknown { version }),
-                Err(why) if why.may_be_done() => Forwarded::Unknown { version },
-                Err(_) => Forwarded::Elsewhere,
+            let outcome = match answered {
+                Ok(bytes) => T::told(&bytes).unwrap_or_else(T::unknown),
+                Err(why) if why.may_be_done() => T::unknown(),
+                Err(_) => T::elsewhere(),
             };
-            match forwarded {
-                // Not from within the link that the answer came on.
-                Forwarded::Elsewhere => {
-                    let runtime = this.blocking.clone();
-                    runtime.spawn(async move { this.pass(passing, done) });
-                }
-                forwarded => done(forwarded),
+            if !T::is_elsewhere(&outcome) {
+                return done(outcome);
             }
+            // Not from within the link that the answer came on.
+            let runtime = this.blocking.clone();
+            runtime.spawn(async move { this.pass(passing, done) });
         };
         self.transport.ask(to, Kind::Forward, body.into(), patience, Box::new(reply));
     }
 
     /// Every owner has declined: once more, a little later, unless that was often enough.
-    fn pass_again(self: &Arc<Self>, mut passing: Passing, done: Done<Forwarded>) {
+    fn pass_again<T: Passed>(self: &Arc<Self>, mut passing: Passing<T>, done: Done<T::Outcome>) {
         passing.passes += 1;
         let pause = PAUSE * (1 << (passing.passes - 1).min(PASSES));
         let late = Instant::now() + pause >= passing.until;
         if passing.passes >= PASSES || late || self.is_closed() {
-            return done(Forwarded::Elsewhere);
+            return done(T::elsewhere());
         }
         passing.declined.clear();
         let this = Arc::clone(self);
@@ -143,6 +254,22 @@ impl Coordinator {
             this.pass(passing, done);
         });
     }
+}
+
+impl<T> Passing<T> {
+    fn new(about: &About, task: T) -> Self {
+        let until = Instant::now() + DEADLINE;
+        Self { about: about.clone(), task, until, declined: Vec::new(), passes: 0 }
+    }
+}
+
+/// How many bytes the records of a batch and what guards them take, about.
+fn bytes_of(parts: &[Part]) -> usize {
+    let bytes = |part: &Part| match &part.next {
+        Some((OwnedBody::Live { bytes, .. }, _)) => 192 + part.key.len() + bytes.len(),
+        _ => 192 + part.key.len(),
+    };
+    parts.iter().map(bytes).sum()
 }
 
 #[cfg(test)]

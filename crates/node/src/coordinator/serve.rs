@@ -9,10 +9,13 @@ use crate::replicas::{Tell, Waiting};
 use crate::transport::Answerer;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use shoal_core::codec::batch;
 use shoal_core::codec::forward::{read_forward, write_forwarded};
 use shoal_core::codec::message::{read_envelope, write_answer};
 use shoal_core::ids::ReplicaIncarnation;
-use shoal_core::quorum::{Answer, Envelope, Forward, Forwarded, Header, Member, Refusal, Reply};
+use shoal_core::quorum::{
+    Answer, BatchOutcome, Envelope, Forward, Forwarded, Header, Level, Member, Refusal, Reply,
+};
 use shoal_storage::Patience;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -63,8 +66,11 @@ impl Coordinator {
         self.ask_own(envelope, Patience::Inline, Box::new(tell));
     }
 
-    /// Carries out a change of a key that this node is the first owner of.
+    /// Carries out a change of a key, or of several, that this node is the first owner of.
     pub(crate) fn serve_forward(self: &Arc<Self>, body: &Bytes, answerer: Answerer) {
+        if body.first() == Some(&batch::FORMAT) {
+            return self.serve_batch(body, answerer);
+        }
         let Ok(forward) = read_forward(body) else { return };
         self.clock.hear(forward.header.clock);
         let tell = move |forwarded: Forwarded| {
@@ -72,22 +78,40 @@ impl Coordinator {
             write_forwarded(&forwarded, &mut body);
             answerer.send(body.into());
         };
-        let Header { keyspace, slot, epoch, .. } = forward.header;
-        let about = About { keyspace, slot, level: forward.level };
-        let route = self.routes.find(keyspace, slot);
-        if route.as_ref().map_or(self.routes.version(), |(_, owners)| owners.epoch) < epoch {
-            self.around.need_map(epoch);
-            return tell(Forwarded::Elsewhere);
-        }
-        match route {
-            Some((partition, owners))
-                if owners.has_node(self.me) && self.carries_out(&about, partition) =>
-            {
+        match self.may_carry_out(&forward.header, forward.level) {
+            Some(about) => {
                 let Forward { key, update, look, .. } = forward;
                 self.execute(&about, key, update, look, Box::new(tell));
             }
-            _ => tell(Forwarded::Elsewhere),
+            None => tell(Forwarded::Elsewhere),
         }
+    }
+
+    fn serve_batch(self: &Arc<Self>, body: &Bytes, answerer: Answerer) {
+        let Ok(forward) = batch::read_batch(body) else { return };
+        self.clock.hear(forward.header.clock);
+        let tell = move |outcome: BatchOutcome| {
+            let mut body = Vec::with_capacity(128);
+            batch::write_outcome(&outcome, &mut body);
+            answerer.send(body.into());
+        };
+        match self.may_carry_out(&forward.header, forward.level) {
+            Some(about) => self.execute_batch(&about, forward.parts, Box::new(tell)),
+            None => tell(BatchOutcome::Elsewhere),
+        }
+    }
+
+    /// What a change is about, if it is carried out here by the map that is known here.
+    fn may_carry_out(&self, header: &Header, level: Level) -> Option<About> {
+        let Header { keyspace, slot, epoch, .. } = *header;
+        let about = About { keyspace, slot, level };
+        let route = self.routes.find(keyspace, slot);
+        if route.as_ref().map_or(self.routes.version(), |(_, owners)| owners.epoch) < epoch {
+            self.around.need_map(epoch);
+            return None;
+        }
+        let (partition, owners) = route?;
+        (owners.has_node(self.me) && self.carries_out(&about, partition)).then_some(about)
     }
 
     /// What becomes of a question about a partition that this node has no copy of.

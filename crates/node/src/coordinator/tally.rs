@@ -6,7 +6,7 @@
 
 use super::job::Done;
 use super::{Coordinator, Level};
-use shoal_core::quorum::{Forwarded, ReadOutcome, WriteOutcome};
+use shoal_core::quorum::{BatchOutcome, Forwarded, ReadOutcome, WriteOutcome};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -95,6 +95,20 @@ impl Counted for Forwarded {
             Self::Conflict => 4,
             Self::Elsewhere => 5,
             Self::Impossible(_) => 6,
+        }
+    }
+}
+
+impl Counted for BatchOutcome {
+    const KIND: usize = 1;
+
+    fn place(&self) -> usize {
+        match self {
+            Self::Done { .. } | Self::Unmet => 0,
+            Self::NoQuorum(_) => 1,
+            Self::Unknown => 2,
+            Self::Conflict => 4,
+            Self::Elsewhere => 5,
         }
     }
 }

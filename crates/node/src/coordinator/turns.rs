@@ -1,16 +1,22 @@
-//! Read-modify-writes: at one owner of their key, one after the other.
+//! What depends on what is there: at one owner of its keys, one after the other.
+//!
+//! Holds: whoever comes stands in line for all of its keys at one moment, and is carried out once it
+//! is the first in each line. So those that wait for each other wait for who came before, and never
+//! in a circle.
 //!
 //! Holds: the versions that were tried for a key are remembered for as long as messages with them
 //! may still be under way, and are not tried again.
 
 use super::decide::{Told, Updater, forwarded};
-use super::job::{Done, ExecuteJob};
-use super::{About, Coordinator, DEADLINE};
+use super::job::{BatchJob, Done, ExecuteJob, Job, Over, Step};
+use super::{About, Coordinator, DEADLINE, nobody};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use shoal_core::Version;
 use shoal_core::ids::Incarnation;
-use shoal_core::quorum::{Execute, Executed, Forwarded};
+use shoal_core::quorum::{
+    Batch, BatchOutcome, Execute, Executed, Forwarded, NoQuorum, Owners, Part,
+};
 use shoal_core::update::OwnedUpdate;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,37 +28,48 @@ const MOST_WAITING: usize = 1_024;
 /// A key of a keyspace.
 type Name = (Incarnation, Bytes);
 
-/// The changes that wait for those before them on their key, and what was tried lately.
+/// The lines, and what was tried lately.
 #[derive(Default)]
 pub(super) struct Turns(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    waiting: HashMap<Name, VecDeque<Turn>>,
+    /// Of each key who is in line; whoever is first everywhere is under way.
+    lines: HashMap<Name, VecDeque<u64>>,
+    /// Those that are not under way.
+    waiting: HashMap<u64, Turn>,
+    next: u64,
     tried: HashMap<Name, Version>,
     /// When what was tried may be forgotten, in that order.
     forget: VecDeque<(Instant, Name, Version)>,
 }
 
-/// One change in line.
+/// One in line.
 struct Turn {
+    id: u64,
     /// When it is too late to begin: its asker has given up.
     until: Instant,
     about: About,
-    updater: Updater,
-    done: Done<Executed<Told>>,
+    names: Vec<Name>,
+    task: Task,
+}
+
+/// What is to be done.
+enum Task {
+    Update(Updater, Done<Executed<Told>>),
+    Batch(Vec<Part>, Done<BatchOutcome>),
 }
 
 impl Turns {
     /// How many changes wait for those before them.
     pub(super) fn waiting(&self) -> usize {
-        self.0.lock().waiting.values().map(VecDeque::len).sum()
+        self.0.lock().waiting.len()
     }
 }
 
 impl Coordinator {
-    /// Changes a key here, after the changes of it that are under way here; with `look` what was
-    /// there before is told.
+    /// Changes a key here, after what is under way here with it; with `look` what was there before
+    /// is told.
     pub(super) fn execute(
         self: &Arc<Self>,
         about: &About,
@@ -64,84 +81,184 @@ impl Coordinator {
         let default_ttl_ms = self.around.default_ttl_ms(about.keyspace);
         let updater = Updater { update, look, limit: self.max_value_bytes, default_ttl_ms };
         let done = Box::new(move |executed| done(forwarded(executed)));
-        let turn = Turn { until: Instant::now() + DEADLINE, about: about.clone(), updater, done };
-        let name = (about.keyspace, key);
+        self.stand_in_line(about, vec![key], Task::Update(updater, done));
+    }
+
+    /// Judges and writes several keys of one slot here, after what is under way here with any of
+    /// them.
+    pub(super) fn execute_batch(
+        self: &Arc<Self>,
+        about: &About,
+        parts: Vec<Part>,
+        done: Done<BatchOutcome>,
+    ) {
+        let keys = parts.iter().map(|part| part.key.clone()).collect();
+        self.stand_in_line(about, keys, Task::Batch(parts, done));
+    }
+
+    fn stand_in_line(self: &Arc<Self>, about: &About, keys: Vec<Bytes>, task: Task) {
+        let names: Vec<Name> = keys.into_iter().map(|key| (about.keyspace, key)).collect();
+        let until = Instant::now() + DEADLINE;
+        let mut turn = Turn { id: 0, until, about: about.clone(), names, task };
         let mut state = self.turns.0.lock();
-        if let Some(waiting) = state.waiting.get_mut(&name) {
-            if waiting.len() < MOST_WAITING {
-                return waiting.push_back(turn);
-            }
+        let is_full = |name| state.lines.get(name).is_some_and(|line| line.len() > MOST_WAITING);
+        if turn.names.iter().any(is_full) {
             drop(state);
-            return (turn.done)(Executed::NoQuorum(super::nobody()));
+            return turn.task.refuse(nobody());
         }
-        state.waiting.insert(name.clone(), VecDeque::new());
+        turn.id = state.next;
+        state.next += 1;
+        for name in &turn.names {
+            state.lines.entry(name.clone()).or_default().push_back(turn.id);
+        }
+        if !state.is_first(&turn) {
+            state.waiting.insert(turn.id, turn);
+            return;
+        }
         drop(state);
-        self.take_turn(&name, turn);
+        self.take_turns(vec![turn]);
     }
 
-    fn take_turn(self: &Arc<Self>, name: &Name, turn: Turn) {
-        let mut next = Some(turn);
-        while let Some(Turn { until, about, updater, done }) = next.take() {
+    fn take_turns(self: &Arc<Self>, mut ready: Vec<Turn>) {
+        while let Some(turn) = ready.pop() {
+            let Turn { id, until, about, names, task } = turn;
             let route = self.routes.find(about.keyspace, about.slot);
-            let Some((_, owners)) = route.filter(|_| Instant::now() < until) else {
-                done(Executed::NoQuorum(super::nobody()));
-                next = self.next_turn(name, None);
-                continue;
+            let begun = match route.filter(|_| Instant::now() < until) {
+                Some((_, owners)) => self.job_of(id, &about, &names, task, owners),
+                None => {
+                    task.refuse(nobody());
+                    None
+                }
             };
-            let tried = self.turns.0.lock().tried.get(name).copied().unwrap_or(Version::ZERO);
-            let mut out = Vec::new();
-            let (key, level) = (name.1.clone(), about.level);
-            let started =
-                Execute::start(self.me, key, level, owners, updater, tried, self.up(), &mut out);
-            match started {
-                Ok(machine) => {
-                    let (this, name) = (Arc::clone(self), name.clone());
-                    let over = move |machine: &Execute<Updater>| {
-                        let tried = machine.tried();
-                        let Some(turn) = this.next_turn(&name, Some(tried)) else { return };
-                        // Not from within the machine that has just ended.
-                        let runtime = this.blocking.clone();
-                        runtime.spawn(async move { this.take_turn(&name, turn) });
-                    };
-                    let mut job =
-                        ExecuteJob { machine, done: Some(done), over: Some(Box::new(over)) };
-                    let steps = job.steps(out);
-                    self.begin(&about, Box::new(job), steps);
-                }
-                Err(outcome) => {
-                    done(outcome);
-                    next = self.next_turn(name, None);
-                }
+            match begun {
+                Some((job, steps)) => self.begin(&about, job, steps),
+                None => ready.extend(self.next_turns(id, &names, &[])),
             }
         }
     }
 
-    /// Ends the changes that wait for those before them.
-    pub(super) fn end_turns(&self) {
-        let waiting = std::mem::take(&mut self.turns.0.lock().waiting);
-        for turn in waiting.into_values().flatten() {
-            (turn.done)(Executed::NoQuorum(super::nobody()));
+    /// The machine of a task, and what it wants done first; nothing where it is answered already.
+    fn job_of(
+        self: &Arc<Self>,
+        id: u64,
+        about: &About,
+        names: &[Name],
+        task: Task,
+        owners: Arc<Owners>,
+    ) -> Option<(Box<dyn Job>, Vec<Step>)> {
+        let tried = |key: &Bytes| {
+            let name = (about.keyspace, key.clone());
+            self.turns.0.lock().tried.get(&name).copied().unwrap_or(Version::ZERO)
+        };
+        let (me, level) = (self.me, about.level);
+        match task {
+            Task::Update(updater, done) => {
+                let (key, mut out) = (names[0].1.clone(), Vec::new());
+                let (tried, up) = (tried(&key), self.up());
+                match Execute::start(me, key, level, owners, updater, tried, up, &mut out) {
+                    Ok(machine) => {
+                        let end = self.end_of(id, names);
+                        let over = move |machine: &Execute<Updater>| end(&[machine.tried()]);
+                        let (done, over) = (Some(done), Some(Box::new(over) as Over<_>));
+                        let mut job = ExecuteJob { machine, done, over };
+                        let steps = job.steps(out);
+                        return Some((Box::new(job), steps));
+                    }
+                    Err(outcome) => done(outcome),
+                }
+            }
+            Task::Batch(parts, done) => {
+                let mut out = Vec::new();
+                match Batch::start(me, parts, level, owners, tried, self.up(), &mut out) {
+                    Ok(machine) => {
+                        let end = self.end_of(id, names);
+                        let over = move |machine: &Batch| {
+                            let tried = machine.tried().map(|(_, version)| version);
+                            end(&tried.collect::<Vec<Version>>());
+                        };
+                        let (done, over) = (Some(done), Some(Box::new(over) as Over<_>));
+                        let mut job = BatchJob { machine, done, over };
+                        let steps = job.steps(out);
+                        return Some((Box::new(job), steps));
+                    }
+                    Err(outcome) => done(outcome),
+                }
+            }
+        }
+        None
+    }
+
+    /// Lets those go on that wait for `id`, told what it has tried of its keys.
+    fn end_of(self: &Arc<Self>, id: u64, names: &[Name]) -> impl FnOnce(&[Version]) + use<> {
+        let (this, names) = (Arc::clone(self), names.to_vec());
+        move |tried| {
+            let ready = this.next_turns(id, &names, tried);
+            if !ready.is_empty() {
+                // Not from within the machine that has just ended.
+                let runtime = this.blocking.clone();
+                runtime.spawn(async move { this.take_turns(ready) });
+            }
         }
     }
 
-    /// The change of this key before is over; the next one in line, if there is one.
-    fn next_turn(&self, name: &Name, tried: Option<Version>) -> Option<Turn> {
+    /// Ends what waits for those before it.
+    pub(super) fn end_turns(&self) {
+        let mut state = self.turns.0.lock();
+        state.lines.clear();
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for turn in waiting.into_values() {
+            turn.task.refuse(nobody());
+        }
+    }
+
+    /// `id` is over; those that are first in each of their lines now.
+    fn next_turns(&self, id: u64, names: &[Name], tried: &[Version]) -> Vec<Turn> {
         let mut state = self.turns.0.lock();
         let now = Instant::now();
-        if let Some(tried) = tried.filter(|tried| *tried > Version::ZERO) {
-            state.tried.insert(name.clone(), tried);
+        for (name, tried) in names.iter().zip(tried).filter(|(_, tried)| **tried > Version::ZERO) {
+            state.tried.insert(name.clone(), *tried);
             // Twice the deadline, since the last attempt may have been sent at its end.
-            state.forget.push_back((now + 2 * DEADLINE, name.clone(), tried));
+            state.forget.push_back((now + 2 * DEADLINE, name.clone(), *tried));
         }
         while let Some((_, old, version)) = state.forget.pop_front_if(|(at, _, _)| *at <= now) {
             if state.tried.get(&old) == Some(&version) {
                 state.tried.remove(&old);
             }
         }
-        let next = state.waiting.get_mut(name).and_then(VecDeque::pop_front);
-        if next.is_none() {
-            state.waiting.remove(name);
+        let mut next = Vec::new();
+        for name in names {
+            let Some(line) = state.lines.get_mut(name) else { continue };
+            line.pop_front_if(|first| *first == id);
+            match line.front() {
+                Some(first) => next.push(*first),
+                None => drop(state.lines.remove(name)),
+            }
         }
-        next
+        let mut ready = Vec::new();
+        for id in next {
+            let is_ready = state.waiting.get(&id).is_some_and(|turn| state.is_first(turn));
+            ready.extend(is_ready.then(|| state.waiting.remove(&id)).flatten());
+        }
+        ready
     }
 }
+
+impl State {
+    fn is_first(&self, turn: &Turn) -> bool {
+        let first = |name| self.lines.get(name).and_then(VecDeque::front);
+        turn.names.iter().all(|name| first(name) == Some(&turn.id))
+    }
+}
+
+impl Task {
+    fn refuse(self, lack: NoQuorum) {
+        match self {
+            Self::Update(_, done) => done(Executed::NoQuorum(lack)),
+            Self::Batch(_, done) => done(BatchOutcome::NoQuorum(lack)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

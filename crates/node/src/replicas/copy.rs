@@ -103,7 +103,7 @@ impl State {
     /// in and does not know the floors of the others yet. Refusing would fail a client's write.
     fn must_wait(&self, envelope: &Envelope) -> bool {
         let replica = &self.replica;
-        matches!(envelope.ask, Ask::Take { .. })
+        matches!(envelope.ask, Ask::Take { .. } | Ask::Batch { .. })
             && envelope.header.epoch == replica.owners().epoch
             && replica.counts()
             && !replica.takes()
@@ -307,6 +307,7 @@ impl PartitionCopy {
         };
         match &envelope.ask {
             Ask::Take { items, .. } => items.iter().for_each(|item| warm(&item.key)),
+            Ask::Batch { parts } => parts.iter().for_each(|part| warm(&part.key)),
             Ask::Prove { dead: pairs, .. } | Ask::Purge { proven: pairs, .. } => {
                 pairs.iter().for_each(|(key, _)| warm(key));
             }

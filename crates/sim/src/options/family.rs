@@ -21,18 +21,22 @@ pub enum Family {
     Batching,
     /// Most writes carry times of their own, and what dies is purged soon.
     Eventful,
+    /// Much of what is asked depends on several keys of one slot, and is changed as one, while
+    /// others write the same keys.
+    Swapping,
     /// Two partitions of several slots that move, purge and compare beside each other.
     Divided,
 }
 
 impl Family {
     /// Every family there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ordinary,
         Self::Mortal,
         Self::Hinting,
         Self::Spiteful,
         Self::Batching,
+        Self::Swapping,
         Self::Eventful,
         Self::Divided,
     ];
@@ -46,6 +50,7 @@ impl Family {
             Self::Mortal => "mortal",
             Self::Hinting => "hinting",
             Self::Batching => "batching",
+            Self::Swapping => "swapping",
             Self::Eventful => "eventful",
             Self::Divided => "divided",
         }
@@ -57,12 +62,13 @@ impl Family {
         Self::ALL.into_iter().find(|family| family.name() == name)
     }
 
-    /// The family that `seed` is run in where all of them take turns: every other seed is an
-    /// ordinary one.
+    /// The family that `seed` is run in where all of them take turns: five seeds of
+    /// twelve are ordinary ones.
     #[must_use]
     pub const fn of_seed(seed: u64) -> Self {
         match seed % 12 {
             1 => Self::Hinting,
+            2 => Self::Swapping,
             3 => Self::Mortal,
             5 => Self::Spiteful,
             7 => Self::Batching,
@@ -83,6 +89,7 @@ impl Family {
             Self::Mortal => kill_much(&mut options),
             Self::Hinting => lose_much(&mut options),
             Self::Batching => batch(&mut options),
+            Self::Swapping => swap(&mut options),
             Self::Eventful => tell_times(&mut options),
             Self::Divided => divide(&mut options),
         }
@@ -160,6 +167,20 @@ fn batch(options: &mut Options) {
     options.purge_delay_ms = 3_600_000;
     options.hints = 10_000;
     options.faults.moves = false;
+}
+
+const fn swap(options: &mut Options) {
+    options.keys = 3 * options.slots * (options.partitions as u32);
+    options.swaps = 0.5;
+    if options.replicas < 3 {
+        options.replicas = 3;
+    }
+    options.updates = 0.0;
+    // A third of the runs keep one executor, as far as crashes let them.
+    if options.seed.is_multiple_of(3) {
+        options.faults.cuts = false;
+        options.faults.moves = false;
+    }
 }
 
 const fn tell_times(options: &mut Options) {

@@ -59,6 +59,8 @@ pub struct Options {
     pub other_levels: f64,
     /// How much of the plain writes are batches of keys that share a slot.
     pub batches: f64,
+    /// How much of the requests are swaps: batches that depend on what is there.
+    pub swaps: f64,
     /// How much of the plain writes carry a time of their own.
     pub events: f64,
     /// How far back such a time may lie, in milliseconds.
@@ -138,6 +140,7 @@ impl Options {
             partitions: *rng.choice([1, 1, 2].iter()).expect("not empty"),
             slots: *rng.choice([1, 1, 2, 4].iter()).expect("not empty"),
             batches: some(&mut rng, 0.4, 0.5),
+            swaps: 0.0,
             events: some(&mut rng, 0.2, 0.4),
             event_horizon_ms: *rng.choice([3_000, 604_800_000].iter()).expect("not empty"),
             hints: *rng.choice([6, 10_000, 10_000].iter()).expect("not empty"),

@@ -1,7 +1,6 @@
 //! In the calm after the faults all owners hold the same, and nothing acknowledged is missing.
 
 use super::order::is_mortal;
-use crate::client::Told;
 use crate::world::World;
 use bytes::Bytes;
 use shoal_core::quorum::Level;
@@ -74,12 +73,11 @@ fn judge_partition<'w>(
 fn acknowledged(world: &World) -> BTreeMap<&Bytes, (Version, bool)> {
     let mut known: BTreeMap<&Bytes, (Version, bool)> = BTreeMap::new();
     for entry in world.history.iter().filter(|entry| entry.request.level >= Level::Quorum) {
-        if let Some((_, Told::Written { version: Some(version) })) = &entry.told {
-            for key in &entry.request.keys {
-                let mortal = is_mortal(entry, key);
-                let last = known.entry(key).or_insert((*version, mortal));
-                *last = (*last).max((*version, mortal));
-            }
+        for key in &entry.request.keys {
+            let Some(version) = entry.told_version(key) else { continue };
+            let mortal = is_mortal(entry, key);
+            let last = known.entry(key).or_insert((version, mortal));
+            *last = (*last).max((version, mortal));
         }
     }
     known

@@ -14,12 +14,18 @@ pub struct Counts {
     pub steady: u64,
     /// Counters that were executed at several.
     pub moved: u64,
-    /// Of the steady ones, those that lost or doubled something: must be none.
+    /// Of the steady ones, counters or pairs, those that are wrong: must be none.
     pub steady_wrong: u64,
     /// Of the moved ones, those that lost acknowledged increments.
     pub moved_lost: u64,
     /// Of the moved ones, those that counted more than was ever asked.
     pub moved_doubled: u64,
+    /// Pairs that were swapped at one node throughout; those that are wrong count as steady ones.
+    pub steady_pairs: u64,
+    /// Pairs that were swapped at several, or whose owners changed or lost what they had.
+    pub moved_pairs: u64,
+    /// Of those, the ones that were torn, or lost a swap.
+    pub moved_pairs_wrong: u64,
 }
 
 pub(crate) fn count(history: &[Entry]) -> Counts {

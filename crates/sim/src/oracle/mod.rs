@@ -8,6 +8,7 @@ mod convergence;
 mod counters;
 pub(crate) mod digests;
 mod order;
+mod swaps;
 mod values;
 
 use crate::world::World;
@@ -20,9 +21,12 @@ pub(crate) fn judge(world: &World) -> Result<(), String> {
     values::judge(&world.history)?;
     convergence::judge(world)?;
     digests::judge(world)?;
-    batches::judge(world)
+    batches::judge(world)?;
+    swaps::judge(world)
 }
 
 pub(crate) fn count(world: &World) -> Counts {
-    counters::count(&world.history)
+    let mut counts = counters::count(&world.history);
+    swaps::count(world, &mut counts);
+    counts
 }

@@ -7,9 +7,9 @@
 //! A write whose outcome is open may be seen, overwritten and seen again; it is not counted until
 //! a read at quorum has seen it, which brings it to a quorum.
 
-use crate::client::{Entry, Kind, Told};
+use crate::client::{Entry, Kind, Next, Told};
 use bytes::Bytes;
-use shoal_core::quorum::Level;
+use shoal_core::quorum::{Condition, Level};
 use shoal_core::record::Rank;
 use shoal_core::version::Version;
 use std::collections::BTreeMap;
@@ -35,7 +35,12 @@ pub(crate) fn judge(history: &[Entry], clocks_agree: bool) -> Result<(), String>
         let (version, wrote) = match told {
             Told::Written { version: Some(version) } => (Some(*version), true),
             Told::Found { rank, .. } => (rank.map(|rank| rank.version), false),
+            Told::Swapped { .. } => {
+                swapped(entry, *answered, &mut by_key);
+                continue;
+            }
             Told::Written { version: None }
+            | Told::Unmet
             | Told::Superseded { .. }
             | Told::Refused
             | Told::Unknown => continue,
@@ -54,6 +59,30 @@ pub(crate) fn judge(history: &[Entry], clocks_agree: bool) -> Result<(), String>
         judge_key(key, &mut all, &deaths)?;
     }
     if clocks_agree { never_back_to_life(history) } else { Ok(()) }
+}
+
+/// A swap has read what it was judged by, and has written.
+fn swapped<'h>(entry: &'h Entry, answered: u64, by_key: &mut BTreeMap<&'h Bytes, Vec<Seen>>) {
+    for key in &entry.request.keys {
+        let Some(wish) = entry.wish(key) else { continue };
+        let asked = entry.asked;
+        let read =
+            Seen { asked, answered, version: None, wrote: false, event: false, mortal: true };
+        let all = by_key.entry(key).or_default();
+        match wish.when {
+            Condition::Tag(tag) => {
+                let event = tag.version != tag.written;
+                all.push(Seen { version: Some(tag.version), event, ..read });
+            }
+            Condition::Absent => all.push(read),
+            Condition::Any | Condition::Present => {}
+        }
+        let version = entry.told_version(key);
+        if version.is_some() {
+            let mortal = writes_mortal(entry, key);
+            all.push(Seen { version, wrote: true, mortal, ..read });
+        }
+    }
 }
 
 fn judge_key(key: &Bytes, all: &mut [Seen], deaths: &[&Entry]) -> Result<(), String> {
@@ -97,7 +126,8 @@ fn judge_key(key: &Bytes, all: &mut [Seen], deaths: &[&Entry]) -> Result<(), Str
 fn may_have_died(deaths: &[&Entry], read: &Seen, known: Option<Version>) -> bool {
     deaths.iter().filter(|death| death.asked < read.answered).any(|death| match &death.told {
         Some((answered, Told::Written { version })) => *answered >= read.asked || *version > known,
-        Some((_, Told::Refused)) => false,
+        Some((_, Told::Refused | Told::Unmet)) => false,
+        Some((answered, Told::Swapped { .. })) => *answered >= read.asked,
         _ => true,
     })
 }
@@ -119,6 +149,7 @@ fn writes_mortal(entry: &Entry, key: &Bytes) -> bool {
         Kind::Batch { deletes } => {
             entry.request.keys.iter().zip(deletes).any(|(other, deletes)| other == key && *deletes)
         }
+        Kind::Swap { .. } => entry.wish(key).is_some_and(|wish| wish.next == Next::Gone),
         Kind::Put { ttl_ms: None } | Kind::Read | Kind::Add => false,
     }
 }

@@ -3,7 +3,6 @@
 //! answered.
 
 use crate::client::{Entry, Kind, Told};
-use shoal_core::version::Version;
 
 pub(crate) fn judge(history: &[Entry]) -> Result<(), String> {
     for entry in history {
@@ -20,7 +19,8 @@ pub(crate) fn judge(history: &[Entry]) -> Result<(), String> {
             writer.touches(entry.request.key())
                 && !matches!(writer.request.kind, Kind::Delete | Kind::Read | Kind::Add)
                 && writer.asked < *answered
-                && told_version(writer)
+                && writer
+                    .told_version(entry.request.key())
                     .is_none_or(|told| rank.is_some_and(|rank| rank.version <= told))
         });
         if !sound {
@@ -31,12 +31,4 @@ pub(crate) fn judge(history: &[Entry]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// The version that a write's client was told.
-fn told_version(entry: &Entry) -> Option<Version> {
-    match &entry.told {
-        Some((_, Told::Written { version })) => *version,
-        _ => None,
-    }
 }

@@ -51,6 +51,7 @@ impl Stage {
             expiries: 0.0,
             other_levels: 0.0,
             batches: 0.0,
+            swaps: 0.0,
             events: 0.0,
             event_horizon_ms: 604_800_000,
             hints: 10_000,

@@ -56,6 +56,7 @@ fn items_of(op: &Op) -> Vec<Item> {
     match op {
         Op::Write(write) => write.items().to_vec(),
         Op::Execute(execute) => execute.kept().cloned().into_iter().collect(),
+        Op::Batch(batch) => batch.kept().to_vec(),
         Op::Read(_) | Op::Hint(_) => Vec::new(),
     }
 }

@@ -1,11 +1,12 @@
 //! Clients asking, and being told.
 
 use super::{DEADLINE_MS, Happening, Packet, World};
-use crate::client::{Deciding, EVENT_SKEW_MS, Entry, Kind, Request, Told};
+use crate::client::{Deciding, EVENT_SKEW_MS, Entry, Kind, Request, Task, Told};
 use crate::node::{Done, Op, OpId, widen};
 use bytes::Bytes;
 use shoal_core::quorum::{
-    Execute, Executed, Item, Level, Read, ReadOutcome, Restamp, Stamps as _, Write, WriteOutcome,
+    Batch, BatchOutcome, Execute, Executed, Item, Level, Read, ReadOutcome, Restamp, Stamps as _,
+    Write, WriteOutcome,
 };
 use shoal_core::record::OwnedBody;
 use shoal_core::version::Version;
@@ -26,7 +27,12 @@ impl World {
         if self.history.len() >= self.options.requests {
             return;
         }
-        let request = Request::random(&mut self.rng, &self.options, &self.layout);
+        let swaps = self.options.swaps;
+        let request = if swaps > 0.0 && self.rng.f64() < swaps {
+            self.random_swap()
+        } else {
+            Request::random(&mut self.rng, &self.options, &self.layout)
+        };
         self.ask_for(client, &request);
     }
 
@@ -61,6 +67,7 @@ impl World {
     /// Tells a client what came of its request, unless it was told already.
     pub(super) fn tell(&mut self, serial: u64, told: Told) {
         let Some(client) = self.client_of.remove(&serial) else { return };
+        self.learn(serial, &told);
         self.history[index(serial)].told = Some((self.steps, told));
         let rest_ms = self.rng.u64(0..=REST_MS);
         self.after(rest_ms, Happening::Ask { client });
@@ -72,15 +79,20 @@ impl World {
             Kind::Put { .. } | Kind::Delete | Kind::Batch { .. } | Kind::Event { .. } => {
                 self.begin_write(at, serial, request);
             }
-            Kind::Add | Kind::Append => {
-                let deciding = Deciding { serial, kind: request.kind.clone() };
+            Kind::Add | Kind::Append | Kind::Swap { .. } => {
+                let task = if let Kind::Swap { wishes } = &request.kind {
+                    let parts = request.keys.iter().zip(wishes);
+                    Task::Swap(parts.map(|(key, wish)| wish.part(key.clone(), serial)).collect())
+                } else {
+                    Task::Update(Deciding { serial, kind: request.kind.clone() })
+                };
                 let place = self.layout.place(request.key());
                 let node = self.node(at);
                 let suspects = &node.suspects;
                 let members = &node.owners(place.partition).replicas;
                 let executor = members.iter().find(|member| !suspects.contains(&member.node));
                 let executor = executor.map_or(at, |member| member.node);
-                self.send(at, executor, &Packet::Forward { serial, deciding });
+                self.send(at, executor, &Packet::Forward { serial, task });
             }
         }
     }
@@ -154,64 +166,93 @@ impl World {
         }
     }
 
-    /// A read-modify-write waits for those before it on its key.
-    pub(super) fn take_turn(&mut self, at: NodeId, serial: u64, deciding: Deciding) {
-        let key = self.history[index(serial)].request.key().clone();
+    /// What depends on what is there waits for those before it on any of its keys.
+    pub(super) fn take_turn(&mut self, at: NodeId, serial: u64, task: Task) {
+        let keys = self.history[index(serial)].request.keys.clone();
         let id = self.new_op();
         self.serial_of.insert(id, serial);
         self.history[index(serial)].coordinator = at;
-        let turns = self.node(at).turns.entry(key.clone()).or_default();
-        turns.push_back((id, deciding));
-        if turns.len() == 1 {
-            self.execute(at, &key);
+        let node = self.node(at);
+        for key in keys {
+            node.turns.entry(key).or_default().push_back(id);
         }
+        node.tasks.insert(id, task);
+        self.execute_if_first(at, id);
     }
 
-    /// Begins the first of the read-modify-writes that wait for `key`.
-    fn execute(&mut self, at: NodeId, key: &Bytes) {
-        let place = self.layout.place(key);
+    fn keys_of(&self, id: OpId) -> Vec<Bytes> {
+        self.history[index(self.serial_of[&id])].request.keys.clone()
+    }
+
+    /// Begins what is first in line for each of its keys, and is not under way.
+    fn execute_if_first(&mut self, at: NodeId, id: OpId) {
+        let keys = self.keys_of(id);
         let node = self.node(at);
-        let Some((id, deciding)) = node.turns.get(key).and_then(|turns| turns.front()).cloned()
-        else {
+        let is_first = |key| node.turns.get(key).and_then(|turns| turns.front()) == Some(&id);
+        if !keys.iter().all(is_first) {
             return;
-        };
-        let tried = node.tried.get(key).copied().unwrap_or(Version::ZERO);
+        }
+        let Some(task) = node.tasks.remove(&id) else { return };
+        let place = self.layout.place(&keys[0]);
+        let node = self.node(at);
+        let tried = |key: &Bytes| node.tried.get(key).copied().unwrap_or(Version::ZERO);
         let owners = Arc::clone(node.owners(place.partition));
-        let mut out = Vec::new();
         let reachable = |peer| !node.suspects.contains(&peer);
         let level = Level::Quorum;
-        let key = key.clone();
-        let started =
-            Execute::start(at, key.clone(), level, owners, deciding, tried, reachable, &mut out);
-        match started {
-            Ok(execute) => {
-                let op = Op::Execute(Box::new(execute));
-                self.begin_op(at, id, place, op, widen(out, Done::Executed));
+        let begun = match task {
+            Task::Update(deciding) => {
+                let (key, mut out) = (keys[0].clone(), Vec::new());
+                let tried = tried(&key);
+                Execute::start(at, key, level, owners, deciding, tried, reachable, &mut out)
+                    .map(|execute| (Op::Execute(Box::new(execute)), widen(out, Done::Executed)))
+                    .ok()
             }
-            Err(_) => {
+            Task::Swap(parts) => {
+                let mut out = Vec::new();
+                Batch::start(at, parts, level, owners, tried, reachable, &mut out)
+                    .map(|batch| (Op::Batch(Box::new(batch)), widen(out, Done::Batch)))
+                    .ok()
+            }
+        };
+        match begun {
+            Some((op, effects)) => self.begin_op(at, id, place, op, effects),
+            None => {
                 self.answer_for(at, id, Told::Refused);
-                self.next_turn(at, &key);
+                self.next_turns(at, id);
             }
         }
     }
 
-    /// A request is over at its node; the next one for its key may begin.
+    /// A request is over at its node; the next ones for its keys may begin.
     pub(super) fn end_turn(&mut self, at: NodeId, id: OpId, op: &Op) {
-        let Op::Execute(execute) = op else { return };
-        let serial = self.serial_of[&id];
-        let key = self.history[index(serial)].request.key().clone();
-        self.node(at).tried.insert(key.clone(), execute.tried());
-        self.next_turn(at, &key);
+        match op {
+            Op::Execute(execute) => {
+                let key = self.keys_of(id).swap_remove(0);
+                self.node(at).tried.insert(key, execute.tried());
+            }
+            Op::Batch(batch) => {
+                let tried = batch.tried().map(|(key, version)| (key.clone(), version));
+                self.node(at).tried.extend(tried);
+            }
+            Op::Write(_) | Op::Read(_) | Op::Hint(_) => return,
+        }
+        self.next_turns(at, id);
     }
 
-    fn next_turn(&mut self, at: NodeId, key: &Bytes) {
-        if let Some(turns) = self.node(at).turns.get_mut(key) {
-            turns.pop_front();
-            if turns.is_empty() {
-                self.node(at).turns.remove(key);
-            } else {
-                self.execute(at, key);
+    fn next_turns(&mut self, at: NodeId, id: OpId) {
+        let keys = self.keys_of(id);
+        let mut next = Vec::new();
+        for key in &keys {
+            if let Some(turns) = self.node(at).turns.get_mut(key) {
+                turns.pop_front();
+                next.extend(turns.front());
+                if turns.is_empty() {
+                    self.node(at).turns.remove(key);
+                }
             }
+        }
+        for id in next {
+            self.execute_if_first(at, id);
         }
     }
 
@@ -221,10 +262,18 @@ impl World {
             Done::Write(WriteOutcome::Done { version }) => Told::Written { version: Some(version) },
             Done::Write(WriteOutcome::Superseded { by }) => Told::Superseded { by },
             Done::Write(WriteOutcome::Unknown { .. })
+            | Done::Batch(BatchOutcome::Unknown)
             | Done::Executed(Executed::Unknown { .. }) => Told::Unknown,
             Done::Write(WriteOutcome::NoQuorum(_))
             | Done::Executed(Executed::NoQuorum(_) | Executed::Conflict | Executed::Elsewhere)
+            | Done::Batch(
+                BatchOutcome::NoQuorum(_) | BatchOutcome::Conflict | BatchOutcome::Elsewhere,
+            )
             | Done::Read(ReadOutcome::NoQuorum { .. }) => Told::Refused,
+            Done::Batch(BatchOutcome::Unmet) => Told::Unmet,
+            Done::Batch(BatchOutcome::Done { versions }) => {
+                Told::Swapped { versions: self.swapped(id, versions) }
+            }
             Done::Executed(Executed::Done { version, .. }) => Told::Written { version },
             Done::Read(ReadOutcome::Found(found)) => {
                 let rank = found.record.as_ref().map(|record| record.borrow().rank());
@@ -240,7 +289,10 @@ impl World {
 
     fn answer_for(&mut self, at: NodeId, id: OpId, told: Told) {
         let serial = self.serial_of[&id];
-        if matches!(self.history[index(serial)].request.kind, Kind::Add | Kind::Append) {
+        if matches!(
+            self.history[index(serial)].request.kind,
+            Kind::Add | Kind::Append | Kind::Swap { .. }
+        ) {
             // Its client is kept at the executor: the way back is one hop to itself.
             self.send(at, at, &Packet::Forwarded { serial, told });
         } else {

@@ -7,7 +7,8 @@ use super::{DEADLINE_MS, World};
 use crate::node::{Done, Op, OpId};
 use crate::oracle::digests;
 use shoal_core::clock::Stamp;
-use shoal_core::quorum::{Answer, Ask, Envelope, Item, Level, Member, Origin, Reply, WriteOutcome};
+use shoal_core::quorum::WriteOutcome;
+use shoal_core::quorum::{Answer, Ask, Envelope, Guarded, Item, Level, Member, Origin, Reply};
 use shoal_core::version::{Millis, Version};
 use shoal_core::{Epoch, NodeId, Slot};
 use std::collections::BTreeMap;
@@ -128,13 +129,15 @@ impl World {
         }
     }
 
-    /// How many of a fresh batch's records `at` has, if the question is one.
+    /// How many of a batch's records `at` has, if the question is one.
     pub(super) fn batch_held(&self, at: NodeId, envelope: &Envelope) -> Option<(usize, bool)> {
-        let Ask::Take { items, origin: Origin::Fresh { last, .. } } = &envelope.ask else {
-            return None;
+        let (items, last) = match &envelope.ask {
+            Ask::Take { items, origin: Origin::Fresh { last, .. } } => (items.to_vec(), *last),
+            Ask::Batch { parts } => (items_of(parts), false),
+            _ => return None,
         };
         let is_batch = items.len() > 1;
-        is_batch.then(|| (self.held_of(at, envelope.header.slot, items), *last))
+        is_batch.then(|| (self.held_of(at, envelope.header.slot, &items), last))
     }
 
     /// A batch was offered to `at`, which held `before` of it and says `reply`: while it may come
@@ -145,8 +148,12 @@ impl World {
         envelope: &Envelope,
         (before, last): (usize, bool),
     ) {
-        let Ask::Take { items, .. } = &envelope.ask else { return };
-        let after = self.held_of(at, envelope.header.slot, items);
+        let items = match &envelope.ask {
+            Ask::Take { items, .. } => items.to_vec(),
+            Ask::Batch { parts } => items_of(parts),
+            _ => return,
+        };
+        let after = self.held_of(at, envelope.header.slot, &items);
         let torn = !last && after != before && after != items.len();
         if torn {
             let what = format!("batch: {at} took {after} of {} records: {items:?}", items.len());
@@ -159,4 +166,10 @@ impl World {
         let is_held = |item: &&Item| shelf.get(slot, &item.key) == Some(&item.record);
         items.iter().filter(is_held).count()
     }
+}
+
+/// What a conditional batch writes.
+fn items_of(parts: &[Guarded]) -> Vec<Item> {
+    let item = |part: &Guarded| Some(Item { key: part.key.clone(), record: part.next.clone()? });
+    parts.iter().filter_map(item).collect()
 }

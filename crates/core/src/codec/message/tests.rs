@@ -72,10 +72,21 @@ fn range() -> impl Strategy<Value = HashRange> {
     })
 }
 
+fn guarded() -> impl Strategy<Value = Vec<Guarded>> {
+    let base = prop_oneof![Just(Base::Nothing), rank().prop_map(Base::Record)];
+    let part = (key(), base, prop::option::of(record())).prop_map(|(key, base, next)| Guarded {
+        key,
+        base,
+        next,
+    });
+    prop::collection::vec(part, 0..4)
+}
+
 fn ask() -> impl Strategy<Value = Ask> {
     prop_oneof![
         (items(), origin()).prop_map(|(items, origin)| Ask::Take { items, origin }),
         (key(), any::<bool>()).prop_map(|(key, whole)| Ask::Read { key, whole }),
+        guarded().prop_map(|parts| Ask::Batch { parts: parts.into() }),
         Just(Ask::Clock),
         (prop::option::of(key()), any::<u16>())
             .prop_map(|(after, limit)| Ask::Page { after, limit }),
@@ -99,6 +110,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         (record(), floor()).prop_map(|(record, floor)| Reply::Conflict { record, floor }),
         (prop::option::of(rank()), prop::option::of(record()), floor())
             .prop_map(|(rank, record, floor)| Reply::Found { rank, record, floor }),
+        pairs().prop_map(Reply::Changed),
         Just(Reply::Clock),
         (items(), floor(), any::<bool>()).prop_map(|(items, floor, more)| Reply::Page {
             items,
@@ -169,7 +181,7 @@ proptest! {
 
     #[test]
     fn what_is_read_from_noise_has_exactly_that_form(
-        mut noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0..15_u8,
+        mut noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0..16_u8,
     ) {
         for (place, byte) in [FORMAT, kind].into_iter().enumerate().take(noise.len()) {
             noise[place] = byte;

@@ -1,6 +1,7 @@
 //! The machines of a coordinator, each given one event after the other, and the exact list of
 //! what it wants done.
 
+mod batch;
 mod execute;
 mod owners;
 mod read;

@@ -233,10 +233,6 @@ fn together(keys: &[(&Target, &[u8])]) -> Done {
         let message = "Keys in request don't hash to the same slot";
         return Err(Refusal::new(Code::CrossSlot, message).into());
     }
-    if others.iter().any(|(_, key)| key != first) {
-        let message = "among several nodes MSETNX takes one key";
-        return Err(Refusal::new(Code::BadRequest, message).into());
-    }
     Ok(())
 }
 
