@@ -76,11 +76,21 @@ pub enum Bug {
     FirstBaseOnly,
     /// A conditional batch writes its own attempt anew, whatever has come between.
     OwnBatchAgain,
+    /// Eviction raises no mark.
+    MarkNotRaised,
+    /// A copy that comes in does not take over the marks of the others.
+    MarkNotCopied,
+    /// A copy that comes in takes over the marks of the others, and keeps what lies below them.
+    EvictedKept,
+    /// Comparison puts live records where keys may have been evicted.
+    ComparisonFills,
+    /// An owner that may have evicted the newest value counts as one that holds it.
+    MarkedHolds,
 }
 
 impl Bug {
     /// Every bug there is.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 39] = [
         Self::EpochNotCompared,
         Self::AnswerBeforeDurable,
         Self::LostStateCounts,
@@ -115,6 +125,11 @@ impl Bug {
         Self::RemovalNotTold,
         Self::FirstBaseOnly,
         Self::OwnBatchAgain,
+        Self::MarkNotRaised,
+        Self::MarkNotCopied,
+        Self::EvictedKept,
+        Self::ComparisonFills,
+        Self::MarkedHolds,
     ];
 }
 

@@ -2,11 +2,12 @@
 //! later, in order. All partitions of the node share it.
 
 use bytes::Bytes;
+use shoal_core::planted::{Bug, planted};
 use shoal_core::record::Rank;
 use shoal_core::repair::{Leaf, Tree, TreeSecret};
 use shoal_core::replica::{Put, Shelf};
 use shoal_core::slot::SLOT_COUNT;
-use shoal_core::{OwnedRecord, Record, Slot};
+use shoal_core::{OwnedRecord, Record, Slot, Version};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -29,6 +30,8 @@ pub(crate) struct SimShelf {
     pending: Vec<(u64, Vec<Change>)>,
     position: u64,
     synced: u64,
+    /// By slot, up to which version anything was evicted.
+    marks: BTreeMap<Slot, Version>,
     /// The digests of what is stored, which are in memory.
     tree: RefCell<Tree>,
 }
@@ -41,6 +44,7 @@ impl Default for SimShelf {
             pending: Vec::new(),
             position: 0,
             synced: 0,
+            marks: BTreeMap::new(),
             tree: RefCell::new(Tree::new(SECRET, 0..SLOT_COUNT)),
         }
     }
@@ -104,6 +108,7 @@ impl SimShelf {
     pub(crate) fn wipe(&mut self, is: impl Fn(Slot) -> bool) {
         self.live.retain(|(slot, _), _| !is(*slot));
         self.durable.retain(|(slot, _), _| !is(*slot));
+        self.marks.retain(|slot, _| !is(*slot));
         for (_, changes) in &mut self.pending {
             changes.retain(|((slot, _), _)| !is(*slot));
         }
@@ -113,6 +118,28 @@ impl SimShelf {
     /// What is stored now, durable or not.
     pub(crate) fn records(&self) -> impl Iterator<Item = (Slot, &Bytes, &OwnedRecord)> {
         self.live.iter().map(|((slot, key), (record, _))| (*slot, key, record))
+    }
+
+    /// Where values are stored: what could be evicted.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &(Slot, Bytes)> {
+        self.live
+            .iter()
+            .filter(|(_, (record, _))| !record.borrow().is_tombstone())
+            .map(|(at, _)| at)
+    }
+
+    /// Evicts the value under a key, if there is one; whether there was.
+    pub(crate) fn evict(&mut self, slot: Slot, key: &Bytes) -> bool {
+        let Some(record) = self.get(slot, key).filter(|held| !held.borrow().is_tombstone()) else {
+            return false;
+        };
+        let (upto, rank) = (record.version.max(record.written), record.borrow().rank());
+        if !planted(Bug::MarkNotRaised) {
+            let mark = self.marks.entry(slot).or_default();
+            *mark = upto.max(*mark);
+        }
+        let Ok(_position) = self.remove(slot, &[(key, rank)]);
+        true
     }
 
     /// What is stored under a key, durable or not.
@@ -157,6 +184,10 @@ impl Shelf for SimShelf {
             }
         }
         Ok(ticket)
+    }
+
+    fn mark(&self, slot: Slot) -> Version {
+        self.marks.get(&slot).copied().unwrap_or_default()
     }
 
     fn put(&mut self, slot: Slot, records: &[Put<'_>]) -> Result<u64, Infallible> {

@@ -3,6 +3,7 @@
 //! Holds: events happen one at a time, in the order of their time and then of their making, so
 //! that a run is a function of its options.
 
+mod evictions;
 mod faults;
 mod hints;
 mod moves;
@@ -21,6 +22,7 @@ use crate::map_log::MapLog;
 use crate::network::Network;
 use crate::node::{Done, KEYSPACE, Op, OpId, Running, SimNode};
 use crate::options::Options;
+use bytes::Bytes;
 use fastrand::Rng;
 use shoal_core::quorum::{Answer, Ask, Effect, Envelope, Event, Header, Member, Owners};
 use shoal_core::{Epoch, NodeId, Slot};
@@ -55,6 +57,7 @@ pub(crate) enum Happening {
     Start { node: NodeId },
     Heal,
     Fault,
+    Evict,
     Ask { client: usize },
     Impatience { client: usize, serial: u64 },
 }
@@ -98,6 +101,8 @@ pub(crate) struct World {
     pub(crate) purged: u64,
     /// How many records comparisons moved.
     pub(crate) moved: u64,
+    /// By node and key, when the key was last seen to go by itself, in milliseconds of the run.
+    pub(crate) gone_ms: BTreeMap<(NodeId, Bytes), u64>,
     pub(crate) watch: Watch,
     trace: Trace,
 }
@@ -135,6 +140,7 @@ impl World {
             cut_overs: 0,
             purged: 0,
             moved: 0,
+            gone_ms: BTreeMap::new(),
             watch: Watch::default(),
             trace: Trace::default(),
         };
@@ -148,6 +154,7 @@ impl World {
             world.after(0, Happening::Ask { client });
         }
         world.plan_fault();
+        world.plan_eviction();
         world
     }
 
@@ -230,6 +237,7 @@ impl World {
             Happening::Start { node } => self.start(node),
             Happening::Heal => self.network.heal(),
             Happening::Fault => self.fault(),
+            Happening::Evict => self.evict(),
             Happening::Ask { client } => self.ask(client),
             Happening::Impatience { client, serial } => self.lose_patience(client, serial),
             _ => {}

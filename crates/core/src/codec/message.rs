@@ -13,8 +13,9 @@ pub(super) mod fields;
 pub(super) mod input;
 
 use super::CodecError;
-use crate::quorum::{Answer, Ask, Base, Envelope, Guarded, Item, Origin, Refusal, Reply};
+use crate::quorum::{Answer, Ask, Base, Envelope, Guarded, Item, Origin, Refusal, Reply, Shown};
 use crate::repair::{Digest, HashRange, Leaf};
+use crate::version::Version;
 use bytes::Bytes;
 use fields::Output;
 use input::Input;
@@ -38,6 +39,7 @@ pub fn write_envelope(envelope: &Envelope, out: &mut Vec<u8>) {
         Ask::Purge { .. } => 9,
         Ask::Leaves { .. } => 10,
         Ask::Batch { .. } => 11,
+        Ask::Copy(_) => 12,
     });
     out.header(&envelope.header);
     out.u32(envelope.round);
@@ -66,6 +68,7 @@ pub fn write_envelope(envelope: &Envelope, out: &mut Vec<u8>) {
         Ask::RaiseFloor { to } => out.u64(to.0.0),
         Ask::Leaves { count } => out.u16(*count),
         Ask::Batch { parts } => out.guarded(parts),
+        Ask::Copy(shown) => out.shown(shown),
     }
 }
 
@@ -93,6 +96,7 @@ pub fn read_envelope(bytes: &Bytes) -> Result<Envelope, CodecError> {
         9 => Ask::Purge { round: input.floor()?, proven: input.pairs()?.into() },
         10 => Ask::Leaves { count: input.u16()? },
         11 => Ask::Batch { parts: input.guarded()? },
+        12 => Ask::Copy(Arc::new(input.shown()?)),
         _ => return Err(CodecError::Invalid("an unknown question")),
     };
     input.finished()?;
@@ -115,9 +119,11 @@ pub fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
         Reply::Newer(_) => 2,
         Reply::BelowFloor(_) => 3,
         Reply::Conflict { .. } => 4,
-        Reply::Found { .. } => 5,
+        Reply::Found { mark: Version::ZERO, .. } => 5,
+        Reply::Found { .. } => 16,
         Reply::Clock => 6,
-        Reply::Page { .. } => 7,
+        Reply::Page { mark: Version::ZERO, .. } => 7,
+        Reply::Page { .. } => 17,
         Reply::Floors { .. } => 8,
         Reply::Digest(Digest::Keys(_)) => 9,
         Reply::Digest(Digest::Parts(_)) => 10,
@@ -125,6 +131,7 @@ pub fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
         Reply::Refused(_) => 12,
         Reply::Leaves(_) => 13,
         Reply::Changed(_) => 14,
+        Reply::BelowMark(_) => 15,
     });
     out.u32(answer.from.node.0);
     out.u64(answer.from.incarnation.0);
@@ -133,21 +140,23 @@ pub fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
     out.u32(answer.round);
     match &answer.reply {
         Reply::Accepted | Reply::Clock => {}
-        Reply::Newer(version) => out.version(*version),
+        Reply::Newer(version) | Reply::BelowMark(version) => out.version(*version),
         Reply::BelowFloor(floor) => out.u64(floor.0.0),
         Reply::Conflict { record, floor } => {
             out.record(record);
             out.u64(floor.0.0);
         }
-        Reply::Found { rank, record, floor } => {
+        Reply::Found { rank, record, floor, mark } => {
             out.option(rank.as_ref(), Output::rank);
             out.option(record.as_ref(), Output::record);
             out.u64(floor.0.0);
+            out.mark(*mark);
         }
-        Reply::Page { items, floor, more } => {
+        Reply::Page { items, floor, mark, more } => {
             out.items(items);
             out.u64(floor.0.0);
             out.bool(*more);
+            out.mark(*mark);
         }
         Reply::Floors { floor, purged } => {
             out.u64(floor.0.0);
@@ -165,13 +174,7 @@ pub fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
                 out.bool(*one);
             }
         }
-        Reply::Refused(refusal) => out.u8(match refusal {
-            Refusal::Stale => 1,
-            Refusal::Void => 2,
-            Refusal::NotCounting => 3,
-            Refusal::Skewed => 4,
-            Refusal::Unable => 5,
-        }),
+        Reply::Refused(refusal) => out.refusal(*refusal),
     }
 }
 
@@ -189,13 +192,19 @@ pub fn read_answer(bytes: &Bytes) -> Result<Answer, CodecError> {
         2 => Reply::Newer(input.version()?),
         3 => Reply::BelowFloor(input.floor()?),
         4 => Reply::Conflict { record: input.record()?, floor: input.floor()? },
-        5 => Reply::Found {
+        5 | 16 => Reply::Found {
             rank: input.option(Input::rank)?,
             record: input.option(Input::record)?,
             floor: input.floor()?,
+            mark: if kind == 16 { input.mark()? } else { Version::ZERO },
         },
         6 => Reply::Clock,
-        7 => Reply::Page { items: input.items()?, floor: input.floor()?, more: input.bool()? },
+        7 | 17 => Reply::Page {
+            items: input.items()?,
+            floor: input.floor()?,
+            more: input.bool()?,
+            mark: if kind == 17 { input.mark()? } else { Version::ZERO },
+        },
         8 => Reply::Floors { floor: input.floor()?, purged: input.floor()? },
         9 => Reply::Digest(Digest::Keys(input.pairs()?)),
         10 => Reply::Digest(Digest::Parts(read_parts(&mut input)?)),
@@ -216,6 +225,7 @@ pub fn read_answer(bytes: &Bytes) -> Result<Answer, CodecError> {
             Reply::Leaves((0..count).map(|_| input.leaf()).collect::<Result<_, _>>()?)
         }
         14 => Reply::Changed(input.pairs()?),
+        15 => Reply::BelowMark(input.version()?),
         _ => return Err(CodecError::Invalid("an unknown answer")),
     };
     input.finished()?;
@@ -252,15 +262,25 @@ impl Output<'_> {
                 self.u8(4);
                 self.u64(floor.0.0);
             }
+            Origin::Update { base: Base::Missed(rank) } => {
+                self.u8(5);
+                self.rank(&rank);
+            }
         }
     }
 
     fn base(&mut self, base: Base) {
-        let rank = match base {
-            Base::Nothing => None,
-            Base::Record(rank) => Some(rank),
-        };
-        self.option(rank.as_ref(), Output::rank);
+        match base {
+            Base::Nothing => self.u8(0),
+            Base::Record(rank) => {
+                self.u8(1);
+                self.rank(&rank);
+            }
+            Base::Missed(rank) => {
+                self.u8(2);
+                self.rank(&rank);
+            }
+        }
     }
 
     fn guarded(&mut self, parts: &[Guarded]) {
@@ -270,6 +290,34 @@ impl Output<'_> {
             self.base(*base);
             self.option(next.as_ref(), Output::record);
         }
+    }
+
+    fn refusal(&mut self, refusal: Refusal) {
+        self.u8(match refusal {
+            Refusal::Stale => 1,
+            Refusal::Void => 2,
+            Refusal::NotCounting => 3,
+            Refusal::Skewed => 4,
+            Refusal::Unable => 5,
+        });
+    }
+
+    /// What is zero nearly everywhere has a form of the message without it.
+    fn mark(&mut self, mark: Version) {
+        if mark != Version::ZERO {
+            self.version(mark);
+        }
+    }
+
+    fn shown(&mut self, shown: &Shown) {
+        let Shown { from, after, items, more, floor, mark } = shown;
+        self.u32(from.node.0);
+        self.u64(from.incarnation.0);
+        self.option(after.as_ref(), |out, key| out.bytes(key));
+        self.items(items);
+        self.bool(*more);
+        self.u64(floor.0.0);
+        self.version(*mark);
     }
 
     fn items(&mut self, items: &[Item]) {
@@ -292,6 +340,7 @@ impl Input {
             2 => Origin::Update { base: Base::Nothing },
             3 => Origin::Update { base: Base::Record(self.rank()?) },
             4 => Origin::Kept { floor: self.floor()? },
+            5 => Origin::Update { base: Base::Missed(self.rank()?) },
             _ => return Err(CodecError::Invalid("an unknown origin")),
         })
     }
@@ -300,10 +349,32 @@ impl Input {
         let count = self.count()?;
         let part = |_| {
             let key = self.bytes()?;
-            let base = self.option(Self::rank)?.map_or(Base::Nothing, Base::Record);
+            let base = match self.u8()? {
+                0 => Base::Nothing,
+                1 => Base::Record(self.rank()?),
+                2 => Base::Missed(self.rank()?),
+                _ => return Err(CodecError::Invalid("an unknown base")),
+            };
             Ok(Guarded { key, base, next: self.option(Self::record)? })
         };
         (0..count).map(part).collect()
+    }
+
+    fn mark(&mut self) -> Result<Version, CodecError> {
+        let mark = self.version()?;
+        let is_one = mark != Version::ZERO;
+        if is_one { Ok(mark) } else { Err(CodecError::Invalid("a mark of nothing")) }
+    }
+
+    fn shown(&mut self) -> Result<Shown, CodecError> {
+        Ok(Shown {
+            from: self.member()?,
+            after: self.option(Self::bytes)?,
+            items: self.items()?,
+            more: self.bool()?,
+            floor: self.floor()?,
+            mark: self.version()?,
+        })
     }
 
     fn items(&mut self) -> Result<Arc<[Item]>, CodecError> {

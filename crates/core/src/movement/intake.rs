@@ -14,8 +14,9 @@
 use crate::ids::NodeId;
 use crate::planted::{Bug, planted};
 use crate::probe::probe;
-use crate::quorum::{Answer, Ask, Item, Member, Origin, Owners, Reply, quorum};
+use crate::quorum::{Answer, Ask, Member, Origin, Owners, Reply, Shown, quorum};
 use crate::replica::Floor;
+use crate::version::Version;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -76,7 +77,7 @@ enum Progress {
     /// The page was asked for.
     Asked(Option<Bytes>, u32),
     /// What it had is being taken; then the page after this key is wanted, or nothing more.
-    Taking { page: Arc<[Item]>, floor: Floor, then: Option<Bytes>, round: u32 },
+    Taking { page: Arc<Shown>, then: Option<Bytes>, round: u32 },
     /// Everything was taken.
     Dominated,
 }
@@ -159,10 +160,13 @@ impl Intake {
         }
         match &answer.reply {
             Reply::Floors { floor, purged } => self.note_floors(answer.from, *floor, *purged, out),
-            Reply::Page { items, floor, more } => {
-                self.take(answer, items, *floor, *more, out);
+            Reply::Page { items, floor, mark, more } => {
+                let (items, after) = (Arc::clone(items), None);
+                let (floor, mark, more) = (*floor, *mark, *more);
+                let page = Shown { from: answer.from, after, items, more, floor, mark };
+                self.take(answer.round, page, out);
             }
-            Reply::Accepted | Reply::Newer(_) if answer.from == self.me => {
+            Reply::Accepted | Reply::Newer(_) | Reply::BelowMark(_) if answer.from == self.me => {
                 self.taken(answer.round, out);
             }
             Reply::BelowFloor(floor) if answer.from == self.me => {
@@ -210,40 +214,45 @@ impl Intake {
                 source.progress = Progress::Asked(after.clone(), round);
                 (source.member.node, Ask::Page { after, limit: PAGE })
             }
-            Progress::Taking { page, floor, round: asked, .. } => {
+            Progress::Taking { page, round: asked, .. } => {
                 *asked = round;
-                let origin = Origin::Kept { floor: *floor };
-                (me, Ask::Take { items: Arc::clone(page), origin })
+                let ask = if page.mark == Version::ZERO {
+                    let (items, floor) = (Arc::clone(&page.items), page.floor);
+                    Ask::Take { items, origin: Origin::Kept { floor } }
+                } else {
+                    Ask::Copy(Arc::clone(page))
+                };
+                (me, ask)
             }
             Progress::Dominated => return,
         };
         out.push(IntakeEffect::Send { to, round, ask });
     }
 
-    fn take(
-        &mut self,
-        answer: &Answer,
-        items: &Arc<[Item]>,
-        floor: Floor,
-        more: bool,
-        out: &mut Vec<IntakeEffect>,
-    ) {
-        let found = self.sources.iter().position(|source| {
-            source.member == answer.from
-                && matches!(source.progress, Progress::Asked(_, round) if round == answer.round)
+    fn take(&mut self, round: u32, mut page: Shown, out: &mut Vec<IntakeEffect>) {
+        let asked = self.sources.iter_mut().enumerate().find_map(|(index, source)| {
+            let is_its = source.member == page.from;
+            match &mut source.progress {
+                Progress::Asked(after, asked) if is_its && *asked == round => {
+                    Some((index, after.take()))
+                }
+                _ => None,
+            }
         });
-        let Some(index) = found else { return };
-        if items.is_empty() && more {
+        let Some((index, after)) = asked else { return };
+        if page.items.is_empty() && page.more {
             // It says that there is more and does not get there: no proof of anything.
+            self.sources[index].progress = Progress::Asked(after, round);
             return;
         }
-        let then = items.last().filter(|_| more).map(|item| item.key.clone());
-        if items.is_empty() {
+        page.after = after;
+        let then = page.items.last().filter(|_| page.more).map(|item| item.key.clone());
+        // A page of nothing still says what was evicted.
+        if page.items.is_empty() && page.mark == Version::ZERO {
             self.sources[index].progress = Progress::Dominated;
             return self.conclude(out);
         }
-        let page = Arc::clone(items);
-        self.sources[index].progress = Progress::Taking { page, floor, then, round: 0 };
+        self.sources[index].progress = Progress::Taking { page: Arc::new(page), then, round: 0 };
         self.ask(index, out);
     }
 

@@ -53,6 +53,11 @@ impl<A> Answers<A> {
         self.given.iter().find(|(from, _)| *from == member).map(|(_, answer)| answer)
     }
 
+    /// The same, to be amended.
+    pub(super) fn of_mut(&mut self, member: Member) -> Option<&mut A> {
+        self.given.iter_mut().find(|(from, _)| *from == member).map(|(_, answer)| answer)
+    }
+
     /// What `node` said, in whatever life of its copy.
     pub(super) fn of_node(&self, node: NodeId) -> Option<&A> {
         self.given.iter().find(|(from, _)| from.node == node).map(|(_, answer)| answer)

@@ -81,37 +81,38 @@ impl<A> Attempts<A> {
 
     /// The attempt whose record is `base`, if that is one of them.
     pub(super) fn of(&self, base: Base) -> Option<&Attempt<A>> {
-        self.made.iter().find(|attempt| base == Base::Record(attempt.rank))
+        let (Base::Record(rank) | Base::Missed(rank)) = base else { return None };
+        self.made.iter().find(|attempt| rank == attempt.rank)
     }
 
-    /// Adds the attempt that follows `base`, at a version of its own: above the floor too, and
-    /// above `stamp`, where one was taken.
+    /// Adds the attempt that follows `base`, at a version of its own: above the floor and the mark
+    /// too, and above `stamp`, where one was taken.
     pub(super) fn add(
         &mut self,
         base: Base,
-        floor: Floor,
+        (floor, mark): (Floor, Version),
         stamp: Option<Stamp>,
         body: OwnedBody,
         expires_at: Option<Millis>,
         answer: A,
     ) {
-        let version = next_version(self.me, base, floor, stamp, self.tried);
+        let version = next_version(self.me, base.version().max(mark), floor, stamp, self.tried);
         self.tried = version;
         let record = OwnedRecord { version, written: version, expires_at, body };
         self.made.push(Attempt { rank: record.borrow().rank(), record, answer });
     }
 }
 
-/// The version of what follows `base`: its smallest successor that is above the floor, above
+/// The version of what follows `above`: its smallest successor that is above the floor, above
 /// `stamp` where one was taken, and above all that was tried.
 pub(super) fn next_version(
     me: NodeId,
-    base: Base,
+    above: Version,
     floor: Floor,
     stamp: Option<Stamp>,
     tried: Version,
 ) -> Version {
-    let mut below = base.version();
+    let mut below = above;
     if floor != Floor::ZERO {
         below = below.max(floor.last_version());
     }

@@ -32,6 +32,7 @@ mod reads;
 pub use part::{BatchOutcome, Condition, Part};
 
 use super::answers::Answers;
+use super::execute::base_of;
 use super::{
     Answer, Ask, Effect, Event, Found, Guarded, Item, Level, Member, Owners, Refusal, Reply, Stamps,
 };
@@ -191,8 +192,9 @@ impl Batch {
     fn judge(&mut self, found: &[Found], clock: &mut dyn Stamps, out: &mut Effects) {
         let now_ms = found.iter().map(|found| found.now_ms).max().unwrap_or(0);
         let floor = found.iter().map(|found| found.floor).max().unwrap_or_default();
+        let mark = found.iter().map(|found| found.mark).max().unwrap_or_default();
         for (track, found) in self.tracks.iter_mut().zip(found) {
-            track.learn(found.record.as_ref().map(|record| record.borrow().rank()));
+            track.learn(base_of(found));
         }
         let again = planted(Bug::OwnBatchAgain) && self.tracks.iter().any(Track::is_own);
         if !again && !self.tracks.iter().all(|track| track.is_met(now_ms)) {
@@ -207,7 +209,7 @@ impl Batch {
         if !self.tracks.iter().any(Track::writes) {
             return self.answer(BatchOutcome::Done { versions: Vec::new() }, out);
         }
-        self.attempt(floor, clock, out);
+        self.attempt((floor, mark), clock, out);
     }
 
     /// Whether nothing of an attempt can be seen any more.
@@ -215,7 +217,7 @@ impl Batch {
         !self.taken || self.tracks.iter().all(Track::is_passed_by)
     }
 
-    fn attempt(&mut self, floor: Floor, clock: &mut dyn Stamps, out: &mut Effects) {
+    fn attempt(&mut self, above: (Floor, Version), clock: &mut dyn Stamps, out: &mut Effects) {
         // Where there is nothing to follow, the clock says when it is.
         let first = self.tracks.iter().any(Track::follows_nothing);
         let Ok(stamp) = first.then(|| clock.stamp()).transpose() else {
@@ -224,7 +226,7 @@ impl Batch {
         };
         self.note_round();
         let me = self.me;
-        self.sent = self.tracks.iter_mut().map(|track| track.attempt(me, floor, stamp)).collect();
+        self.sent = self.tracks.iter_mut().map(|track| track.attempt(me, above, stamp)).collect();
         self.round += 1;
         self.answers.clear();
         self.state = State::Own;
@@ -277,7 +279,9 @@ impl Batch {
                 }
                 self.answers.insert(from, Said::Refused);
             }
-            Reply::BelowFloor(_) | Reply::Refused(_) => self.answers.insert(from, Said::Refused),
+            Reply::BelowFloor(_) | Reply::BelowMark(_) | Reply::Refused(_) => {
+                self.answers.insert(from, Said::Refused);
+            }
             Reply::Newer(_)
             | Reply::Conflict { .. }
             | Reply::Found { .. }

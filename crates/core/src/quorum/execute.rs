@@ -14,8 +14,8 @@
 use super::answers::Answers;
 use super::attempt::Attempts;
 use super::{
-    Answer, Ask, Base, Decide, Effect, Event, Executed, Item, Level, Member, NoQuorum, Origin,
-    Owners, Read, ReadOutcome, Refusal, Reply, Stamps,
+    Answer, Ask, Base, Decide, Effect, Event, Executed, Found, Item, Level, Member, NoQuorum,
+    Origin, Owners, Read, ReadOutcome, Refusal, Reply, Stamps,
 };
 use crate::ids::NodeId;
 use crate::planted::{Bug, planted};
@@ -203,10 +203,7 @@ impl<D: Decide> Execute<D> {
                 return self.answer(self.unfinished(Executed::NoQuorum(lack)), out);
             }
         };
-        let base = found
-            .record
-            .as_ref()
-            .map_or(Base::Nothing, |record| Base::Record(record.borrow().rank()));
+        let base = base_of(&found);
         let decided = match self.attempts.of(base) {
             Some(attempt) if !planted(Bug::OwnAttemptTwice) => {
                 probe("execute: an own attempt was written anew");
@@ -222,14 +219,15 @@ impl<D: Decide> Execute<D> {
             return self.answer(Executed::Done { answer: decided.0, version: None }, out);
         };
         // Where there is nothing to follow, the clock says when it is.
-        let stamp = match (base == Base::Nothing).then(|| clock.stamp()).transpose() {
+        let follows = matches!(base, Base::Record(_));
+        let stamp = match (!follows).then(|| clock.stamp()).transpose() {
             Ok(stamp) => stamp,
             Err(_) => {
                 probe("execute: the clock gave no stamp");
                 return self.answer(self.unfinished(Executed::Elsewhere), out);
             }
         };
-        self.attempts.add(base, found.floor, stamp, body, expires_at, answer);
+        self.attempts.add(base, (found.floor, found.mark), stamp, body, expires_at, answer);
         self.begin_round();
         self.state = State::Own(base);
         self.send(self.me, base, out);
@@ -273,7 +271,11 @@ impl<D: Decide> Execute<D> {
                 probe("execute: the own copy takes nothing");
                 return self.answer(self.unfinished(Executed::Elsewhere), out);
             }
-            Reply::Newer(_) | Reply::BelowFloor(_) | Reply::Conflict { .. } | Reply::Refused(_) => {
+            Reply::Newer(_)
+            | Reply::BelowFloor(_)
+            | Reply::BelowMark(_)
+            | Reply::Conflict { .. }
+            | Reply::Refused(_) => {
                 self.answers.insert(from, Said::Refused);
             }
             Reply::Changed(_)
@@ -411,6 +413,17 @@ impl<D: Decide> Execute<D> {
         };
         let lacking = self.owners.nodes().filter(|node| !has(*node));
         out.extend(lacking.map(|to| Effect::Hint { to }));
+    }
+}
+
+/// What is decided on. Where something was evicted, no value is as good as none, whatever was there
+/// before: an owner that holds nothing cannot tell whether it held the newest.
+pub(super) fn base_of(found: &Found) -> Base {
+    let has_evicted = found.mark != Version::ZERO;
+    match (&found.record, found.newest) {
+        (_, Some(newest)) if has_evicted && found.live().is_none() => Base::Missed(newest),
+        (Some(record), _) => Base::Record(record.borrow().rank()),
+        (None, _) => Base::Nothing,
     }
 }
 

@@ -1,15 +1,21 @@
 //! What comes of a read.
 
 use super::NoQuorum;
-use crate::record::OwnedRecord;
+use crate::record::{OwnedRecord, Rank};
 use crate::replica::Floor;
-use crate::version::Millis;
+use crate::version::{Millis, Version};
 
 /// What a read found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The newest record, live, dead or expired; `None` where no owner had any.
+    /// The newest record, live, dead or expired; `None` where no owner had any, or where keys are
+    /// evicted and too few have it.
     pub record: Option<OwnedRecord>,
+    /// The rank of the newest record that any owner told of, given as the record or not.
+    pub newest: Option<Rank>,
+    /// The greatest mark of what was evicted in the slot, among the owners that answered; zero
+    /// where nothing was.
+    pub mark: Version,
     /// The highest floor among the owners that answered.
     pub floor: Floor,
     /// The time by which expiry is to be judged, in milliseconds since the Unix epoch.

@@ -113,6 +113,9 @@ pub enum Ask {
         /// The floor.
         to: Floor,
     },
+    /// Take over what another owner showed of the keys after one of its, and let go of what it
+    /// does not hold although it may have held it. A copy asks that of itself.
+    Copy(Arc<Shown>),
     /// Every owner has proven these and raised its floor: drop exactly them.
     Purge {
         /// The floor of the round.
@@ -162,6 +165,7 @@ impl Ask {
             Self::Prove { dead: pairs, .. } | Self::Purge { proven: pairs, .. } => {
                 pairs.iter().map(|(key, _)| EACH + key.len()).sum()
             }
+            Self::Copy(shown) => shown.items.iter().map(item).sum(),
             Self::Clock
             | Self::Floors
             | Self::Digest { .. }
@@ -169,6 +173,23 @@ impl Ask {
             | Self::RaiseFloor { .. } => 0,
         }
     }
+}
+
+/// What an owner showed of a run of its keys, in a keyspace that evicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Who showed it.
+    pub from: Member,
+    /// The run begins after this key; none for the first key.
+    pub after: Option<Bytes>,
+    /// What is stored there, in the order of keys.
+    pub items: Arc<[Item]>,
+    /// Whether there may be more after the last of them; else the run reaches to the slot's end.
+    pub more: bool,
+    /// The owner's floor when it was read.
+    pub floor: Floor,
+    /// The owner's mark after it was read.
+    pub mark: Version,
 }
 
 /// Where a record that a replica is to take comes from.
@@ -202,6 +223,9 @@ pub enum Base {
     Nothing,
     /// The record of this rank.
     Record(Rank),
+    /// No value, where keys are evicted: the newest record seen was of this rank, and dead or not
+    /// on enough owners.
+    Missed(Rank),
 }
 
 impl Base {
@@ -210,7 +234,7 @@ impl Base {
     pub fn is_below(&self, stored: &Rank) -> bool {
         match self {
             Self::Nothing => true,
-            Self::Record(rank) => rank < stored,
+            Self::Record(rank) | Self::Missed(rank) => rank < stored,
         }
     }
 
@@ -219,7 +243,16 @@ impl Base {
     pub fn is_above(&self, record: &Rank) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Record(rank) => rank > record,
+            Self::Record(rank) | Self::Missed(rank) => rank > record,
+        }
+    }
+
+    /// The rank of the newest record that was seen.
+    #[must_use]
+    pub const fn rank(&self) -> Option<Rank> {
+        match self {
+            Self::Nothing => None,
+            Self::Record(rank) | Self::Missed(rank) => Some(*rank),
         }
     }
 
@@ -228,7 +261,7 @@ impl Base {
     pub const fn version(&self) -> Version {
         match self {
             Self::Nothing => Version::ZERO,
-            Self::Record(rank) => rank.version,
+            Self::Record(rank) | Self::Missed(rank) => rank.version,
         }
     }
 }
@@ -266,6 +299,9 @@ pub enum Reply {
     Newer(Version),
     /// The record lies at or below the replica's floor, and does not carry one as high.
     BelowFloor(Floor),
+    /// There is no value under the key, and the record lies at or below the mark of what was
+    /// evicted in its slot, or something newer than what it was computed from may.
+    BelowMark(Version),
     /// What a read-modify-write was computed from is not the newest any more; this is.
     Conflict {
         /// The newest record.
@@ -284,6 +320,8 @@ pub enum Reply {
         record: Option<OwnedRecord>,
         /// The replica's floor when it was read.
         floor: Floor,
+        /// The mark of what was evicted in the slot, after it was read; zero where nothing was.
+        mark: Version,
     },
     /// The clock was heard.
     Clock,
@@ -293,6 +331,8 @@ pub enum Reply {
         items: Arc<[Item]>,
         /// The replica's floor when they were read.
         floor: Floor,
+        /// The mark of what was evicted in the slot, after they were read; zero where nothing was.
+        mark: Version,
         /// Whether there may be more after them.
         more: bool,
     },

@@ -30,7 +30,9 @@ pub use execute::Execute;
 pub use forward::{Forward, ForwardBatch, Forwarded};
 pub use found::{Found, ReadOutcome};
 pub use level::{Level, quorum};
-pub use message::{Answer, Ask, Base, Envelope, Guarded, Header, Item, Origin, Refusal, Reply};
+pub use message::{
+    Answer, Ask, Base, Envelope, Guarded, Header, Item, Origin, Refusal, Reply, Shown,
+};
 pub use owners::{Member, NoQuorum, Owners};
 pub use read::Read;
 pub use write::{Restamp, Write, WriteOutcome};

@@ -5,6 +5,10 @@
 //! is on a quorum; owners that lack it are repaired first. Else one read could see a write that
 //! the next one does not.
 //!
+//! Where keys are evicted a value is answered only if a quorum holds it. An owner that holds no
+//! value, and whose mark covers the newest one, may have had it and evicted it, or something newer;
+//! with such ones among the first to answer it is a miss, where the others are too few.
+//!
 //! Holds: expiry is judged once, by the greatest clock among the answers, and an expired record
 //! is called expired only when a quorum of clocks is past its time.
 
@@ -19,6 +23,7 @@ use crate::planted::{Bug, planted};
 use crate::probe::probe;
 use crate::record::{OwnedRecord, Rank};
 use crate::replica::Floor;
+use crate::version::Version;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -48,9 +53,32 @@ struct Seen {
     rank: Option<Rank>,
     record: Option<OwnedRecord>,
     floor: Floor,
+    /// Up to where it has evicted.
+    mark: Version,
     clock: Stamp,
+    /// Whether it said itself what it holds.
+    told: bool,
     /// Whether it has taken the newest record since, or something newer.
     repaired: bool,
+}
+
+impl Seen {
+    /// Whether it has the newest record, or where that is a tombstone is as if it had: its mark
+    /// keeps out everything that is older.
+    fn has(&self, newest: &Rank) -> bool {
+        let as_good = newest.tombstone || planted(Bug::MarkedHolds);
+        self.rank == Some(*newest) || (as_good && self.is_marked(newest))
+    }
+
+    /// Whether it may have held this newest value, or something newer, and evicted it.
+    fn has_evicted(&self, newest: &Rank) -> bool {
+        !newest.tombstone && self.is_marked(newest)
+    }
+
+    fn is_marked(&self, newest: &Rank) -> bool {
+        let is_value = self.rank.is_some_and(|rank| !rank.tombstone);
+        !is_value && self.mark != Version::ZERO && newest.version <= self.mark
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +108,7 @@ impl Read {
     ///
     /// # Errors
     /// [`ReadOutcome::NoQuorum`] if too few owners are `reachable`.
+    #[expect(clippy::result_large_err, reason = "what came of a read is moved on at once")]
     pub fn start(
         key: Bytes,
         level: Level,
@@ -250,7 +279,7 @@ impl Read {
             }
             _ if !self.owners.is_epoch(answer.epoch) => return,
             Reply::Refused(_) => self.lost(node, out),
-            Reply::Found { rank, record, floor } => {
+            Reply::Found { rank, record, floor, mark } => {
                 if !matches!(self.state, State::Asking | State::Fetching) {
                     return;
                 }
@@ -262,12 +291,23 @@ impl Read {
                 if record.is_some() || rank.is_none() {
                     self.fetching.retain(|asked| *asked != node);
                 }
-                let seen = Seen { rank, record, floor, clock: answer.clock, repaired: false };
+                let clock = answer.clock;
+                let (told, repaired) = (true, false);
+                let seen = Seen { rank, record, floor, mark, clock, told, repaired };
                 self.seen.insert(answer.from, seen);
                 self.state = State::Asking;
             }
             // Only to a repair or a raising is this an answer: it shows nothing about the key.
-            Reply::Accepted | Reply::Newer(_) | Reply::Clock if !self.is_past_asking() => return,
+            Reply::Accepted | Reply::Newer(_) | Reply::Clock | Reply::BelowMark(_)
+                if !self.is_past_asking() =>
+            {
+                return;
+            }
+            Reply::Newer(_) if !self.proves_newer(answer.from) => {
+                probe("evict: something newer beside a mark proved nothing");
+                self.note(answer.from, answer.clock, false);
+            }
+            Reply::BelowMark(mark) => self.note_mark(answer.from, answer.clock, mark),
             Reply::Accepted | Reply::Newer(_) => self.note(answer.from, answer.clock, true),
             Reply::Clock => self.note(answer.from, answer.clock, false),
             Reply::BelowFloor(floor) => return self.lift(floor, out),
@@ -324,7 +364,8 @@ impl Read {
         }
         let is_done = self.seen.of_node(node).is_some_and(|seen| match &self.state {
             State::Repairing(record, _) => {
-                seen.repaired || seen.rank == Some(record.borrow().rank())
+                let newest = record.borrow().rank();
+                seen.repaired || seen.has(&newest) || seen.has_evicted(&newest)
             }
             State::Raising(record) => {
                 record.expires_at.is_some_and(|at| seen.clock.wall_ms() >= at)
@@ -350,11 +391,41 @@ impl Read {
     /// Notes a later answer of an owner, which may not have answered before.
     fn note(&mut self, from: Member, clock: Stamp, repaired: bool) {
         let known = self.seen.of(from).cloned();
-        let fresh = Seen { rank: None, record: None, floor: Floor::ZERO, clock, repaired: false };
-        let mut seen = known.unwrap_or(fresh);
+        let mut seen = known.unwrap_or(Seen {
+            rank: None,
+            record: None,
+            floor: Floor::ZERO,
+            mark: Version::ZERO,
+            clock,
+            told: false,
+            repaired: false,
+        });
         seen.clock = seen.clock.max(clock);
         seen.repaired |= repaired && matches!(self.state, State::Repairing(..));
         self.seen.insert(from, seen);
+    }
+
+    /// Notes that an owner, whose mark covers it, did not take the record that was to be repaired: a
+    /// dead one is as good as there.
+    fn note_mark(&mut self, from: Member, clock: Stamp, mark: Version) {
+        let State::Repairing(record, _) = &self.state else { return };
+        let is_dead = record.borrow().is_tombstone();
+        self.note(from, clock, is_dead);
+        if let Some(seen) = self.seen.of_mut(from) {
+            // A value that it told of is gone.
+            seen.rank = seen.rank.filter(|rank| rank.tombstone);
+            seen.mark = seen.mark.max(mark);
+        }
+    }
+
+    /// Whether something newer than the record under repair, which `from` has now, came while the
+    /// read went on, so that the read need not know of it. That is so where it answered before.
+    /// Where it did not, the newer record may be an old one that others have evicted.
+    fn proves_newer(&self, from: Member) -> bool {
+        let State::Repairing(record, _) = &self.state else { return true };
+        let newest = record.borrow().rank();
+        let told = self.seen.of(from).is_some_and(|seen| seen.told);
+        told || !self.seen.iter().any(|(_, seen)| seen.has_evicted(&newest))
     }
 
     fn evaluate(&mut self, out: &mut Effects) {
@@ -379,8 +450,7 @@ impl Read {
             return self.fetch(out);
         };
         let (record, floor) = (record.clone(), *floor);
-        let has =
-            |member: Member| self.seen.of(member).is_some_and(|seen| seen.rank == Some(newest));
+        let has = |member: Member| self.seen.of(member).is_some_and(|seen| seen.has(&newest));
         let spread = self.owners.reach(Level::Quorum, has)
             || self.level == Level::One
             || planted(Bug::AnswerBeforeRepair)
@@ -388,8 +458,11 @@ impl Read {
         if spread {
             return self.judge(record, out);
         }
+        if self.is_missed(&newest) {
+            return self.missed(out);
+        }
         probe("read: repaired before it was answered");
-        for to in self.nodes_that(|seen| seen.rank != Some(newest)) {
+        for to in self.nodes_that(|seen| !seen.has(&newest) && !seen.has_evicted(&newest)) {
             let ask = self.repair(record.clone(), floor);
             out.push(Effect::Send { to, round: self.round, ask });
         }
@@ -431,13 +504,29 @@ impl Read {
         let newest = record.borrow().rank();
         let has = |member: Member| {
             let seen = self.seen.of(member);
-            seen.is_some_and(|seen| seen.repaired || seen.rank == Some(newest))
+            seen.is_some_and(|seen| seen.repaired || seen.has(&newest))
         };
         if self.owners.reach(Level::Quorum, has) {
             self.judge(record, out);
+        } else if self.is_missed(&newest) {
+            self.missed(out);
         } else {
             self.stop_if_hopeless(out);
         }
+    }
+
+    /// Whether some have evicted the newest value, or something newer, and those of the others that
+    /// answered are too few to hold it.
+    fn is_missed(&self, newest: &Rank) -> bool {
+        let evicted = |seen: &Seen| seen.has_evicted(newest) && !seen.repaired;
+        let may_hold = |member| self.seen.of(member).is_some_and(|seen| !evicted(seen));
+        self.seen.iter().any(|(_, seen)| evicted(seen))
+            && !self.owners.reach(Level::Quorum, may_hold)
+    }
+
+    fn missed(&mut self, out: &mut Effects) {
+        probe("read: missed what some have evicted");
+        self.found(None, out);
     }
 
     /// Judges whether the record, which is on a quorum, has expired.
@@ -465,8 +554,11 @@ impl Read {
     fn found(&mut self, record: Option<OwnedRecord>, out: &mut Effects) {
         let floor = self.seen.iter().map(|(_, seen)| seen.floor).max().unwrap_or_default();
         let now_ms = self.seen.iter().map(|(_, seen)| seen.clock.wall_ms()).max().unwrap_or(0);
+        let newest = self.seen.iter().filter_map(|(_, seen)| seen.rank).max();
+        let mark = self.seen.iter().map(|(_, seen)| seen.mark).max().unwrap_or_default();
         self.state = State::Over;
-        out.push(Effect::Done(ReadOutcome::Found(Found { record, floor, now_ms })));
+        let found = Found { record, newest, floor, mark, now_ms };
+        out.push(Effect::Done(ReadOutcome::Found(found)));
     }
 
     /// Gives up where those who may still answer are too few.

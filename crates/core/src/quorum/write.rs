@@ -179,7 +179,7 @@ impl Write {
                 return;
             }
             Reply::Accepted => Said::Accepted,
-            Reply::Newer(version) => Said::Newer(*version),
+            Reply::Newer(version) | Reply::BelowMark(version) => Said::Newer(*version),
             Reply::BelowFloor(floor) => Said::BelowFloor(floor.last_version()),
             Reply::Refused(Refusal::Void) => Said::Void,
             Reply::Refused(_) => Said::Refused,

@@ -194,7 +194,8 @@ impl Hints {
             return false;
         }
         match reply {
-            Reply::Accepted | Reply::Newer(_) => {
+            // Below a mark it counts as taken, and as evicted since.
+            Reply::Accepted | Reply::Newer(_) | Reply::BelowMark(_) => {
                 hint.taken.insert(from);
             }
             Reply::BelowFloor(_) => probe("hint: dropped below a floor"),

@@ -67,6 +67,8 @@ pub struct Purge {
     floor: Floor,
     /// How long older events may still come, where the keyspace accepts event time.
     event_horizon_ms: Option<Millis>,
+    /// Whether what has expired is left to eviction.
+    evicts: bool,
     /// The slots that are still to be looked at.
     slots: VecDeque<Slot>,
     /// The one that is looked at, or dropped from.
@@ -113,6 +115,7 @@ impl Purge {
             owners,
             floor,
             event_horizon_ms,
+            evicts: false,
             slot: slots.front().copied().unwrap_or_default(),
             slots,
             dead: Arc::from([]),
@@ -133,6 +136,14 @@ impl Purge {
         }
         purge.look_at_next(out);
         purge
+    }
+
+    /// The same where keys are evicted: tombstones alone are purged, what has expired is evicted
+    /// sooner or later.
+    #[must_use]
+    pub const fn among_evicting(mut self) -> Self {
+        self.evicts = true;
+        self
     }
 
     /// Whether the round has ended.
@@ -239,7 +250,8 @@ impl Purge {
         let at_ms = self.floor.0.wall_ms();
         let dead = ranks.filter(|(_, rank)| {
             let is_old = self.floor.covers(rank.written) && self.is_past_events(rank);
-            rank.is_dead_at(at_ms) && is_old
+            let is_dead = if self.evicts { rank.tombstone } else { rank.is_dead_at(at_ms) };
+            is_dead && is_old
         });
         self.dead = dead.map(|(key, rank)| (key.clone(), rank)).collect();
         self.covered = vec![true; self.dead.len()];

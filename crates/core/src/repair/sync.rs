@@ -13,6 +13,7 @@
 
 use super::{FANOUT, HashRange, Leaf};
 use crate::ids::NodeId;
+use crate::planted::{Bug, planted};
 use crate::probe::probe;
 use crate::quorum::{Answer, Ask, Item, Origin, Reply};
 use crate::record::{OwnedRecord, Rank};
@@ -79,6 +80,8 @@ enum Asked {
     /// The record under this key is fetched, for the side that does not answer.
     Record {
         key: Bytes,
+        /// Whether it may be a value by now; else a tombstone alone is moved.
+        live: bool,
     },
     /// A record is being taken, which this node had.
     Taken {
@@ -145,8 +148,10 @@ impl Sync {
             (Asked::Range(range), Reply::Digest(digest)) => {
                 self.note(range, from, digest.clone(), out);
             }
-            (Asked::Record { key }, Reply::Found { record, floor, .. }) => {
-                self.hand_over(key, from, record.clone(), *floor, out);
+            (Asked::Record { key, live }, Reply::Found { record, floor, .. }) => {
+                let moves = |record: &&OwnedRecord| live || record.borrow().is_tombstone();
+                let record = record.as_ref().filter(moves).cloned();
+                self.hand_over(key, from, record, *floor, out);
             }
             (Asked::Taken { source }, Reply::BelowFloor(floor)) => {
                 // A round of purge got no further than one of the two: the other raises its
@@ -154,7 +159,7 @@ impl Sync {
                 probe("sync: a floor was raised");
                 self.send(source, Asked::Raised, Ask::RaiseFloor { to: *floor }, out);
             }
-            (Asked::Taken { .. }, Reply::Accepted | Reply::Newer(_))
+            (Asked::Taken { .. }, Reply::Accepted | Reply::Newer(_) | Reply::BelowMark(_))
             | (Asked::Raised, Reply::Floors { .. }) => {}
             _ => {
                 probe("sync: broken off");
@@ -234,11 +239,13 @@ impl Sync {
             if newer.written.wall_ms > self.settled_ms {
                 continue;
             }
-            if !self.fills && !newer.tombstone && (own.is_none() || other.is_none()) {
+            let fills = self.fills || planted(Bug::ComparisonFills);
+            let live = fills || (own.is_some() && other.is_some());
+            if !live && !newer.tombstone {
                 continue;
             }
             let from = if own > other { self.me } else { self.peer };
-            let asked = Asked::Record { key: key.clone() };
+            let asked = Asked::Record { key: key.clone(), live };
             self.send(from, asked, Ask::Read { key: key.clone(), whole: true }, out);
         }
     }

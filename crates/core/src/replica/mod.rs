@@ -11,6 +11,7 @@
 
 mod admit;
 mod digest;
+mod evict;
 mod floor;
 mod purge;
 mod serve;
@@ -20,6 +21,7 @@ pub use floor::Floor;
 pub use serve::{Held, Served};
 pub use shelf::{Put, Shelf};
 
+use self::evict::Marks;
 use crate::clock::Stamp;
 use crate::ids::{Incarnation, NodeId, ReplicaIncarnation};
 use crate::planted::{Bug, planted};
@@ -60,6 +62,8 @@ pub struct Replica {
     /// Whether the floors of the others were taken over; until then an incoming copy takes
     /// nothing.
     floors_known: bool,
+    /// Up to where others had evicted what this copy took over from them.
+    marks: Marks,
     limits: Limits,
 }
 
@@ -67,7 +71,7 @@ impl Replica {
     /// The copy of `me` in the life that it is known to be in. A copy that lost its state is of
     /// life zero, which no map names.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         me: NodeId,
         keyspace: Incarnation,
         owners: Arc<Owners>,
@@ -75,7 +79,8 @@ impl Replica {
         limits: Limits,
     ) -> Self {
         let (floor, purged) = (Floor::ZERO, Floor::ZERO);
-        Self { me, keyspace, owners, incarnation, floor, purged, floors_known: false, limits }
+        let (floors_known, marks) = (false, Marks::default());
+        Self { me, keyspace, owners, incarnation, floor, purged, floors_known, marks, limits }
     }
 
     /// Who this copy is.
@@ -133,6 +138,9 @@ impl Replica {
             return false;
         }
         self.owners = owners;
+        if self.owners.next.is_empty() {
+            self.marks.settle();
+        }
         true
     }
 
@@ -188,6 +196,7 @@ impl Replica {
         self.floor = Floor::ZERO;
         self.purged = Floor::ZERO;
         self.floors_known = false;
+        self.marks = Marks::default();
     }
 
     /// Takes over the highest floor of every counting member; it is durable here.

@@ -8,6 +8,7 @@ use crate::planted::{Bug, planted};
 use crate::quorum::{Refusal, Reply};
 use crate::record::{Rank, Record};
 use crate::slot::Slot;
+use crate::version::Version;
 use bytes::Bytes;
 
 impl Replica {
@@ -27,7 +28,10 @@ impl Replica {
         for (key, rank) in dead {
             let (held, durable) = shelf.look(slot, key, |held| held.map(Record::rank))?;
             ticket = ticket.max(durable);
-            covered.push(held.is_some_and(|held| held >= *rank));
+            // Below the mark nothing comes in where there is no value, as if the dead one were here.
+            let mark = self.mark_against(held, slot, None, shelf);
+            let is_marked = mark != Version::ZERO && rank.version.max(rank.written) <= mark;
+            covered.push(is_marked || held.is_some_and(|held| held >= *rank));
         }
         Ok((Reply::Proven(covered), ticket))
     }

@@ -5,7 +5,7 @@ use super::{Now, Put, Replica, Shelf};
 use crate::ids::Epoch;
 use crate::planted::{Bug, planted};
 use crate::probe::probe;
-use crate::quorum::{Ask, Envelope, Guarded, Item, Origin, Refusal, Reply};
+use crate::quorum::{Ask, Base, Envelope, Guarded, Item, Origin, Refusal, Reply};
 use crate::record::{Body, OwnedRecord, Record};
 use crate::slot::Slot;
 use crate::version::Version;
@@ -17,6 +17,7 @@ const PAGE_BYTES: usize = 1 << 20;
 
 /// What came of a question so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every question has an answer, moved once")]
 pub enum Served<T> {
     /// An answer that must wait for the store.
     Held(Held<T>),
@@ -79,9 +80,10 @@ impl Replica {
                 let (floor, purged) = (self.floor, self.purged);
                 (Reply::Floors { floor, purged }, S::Ticket::default())
             }
-            Ask::Digest { .. } | Ask::Leaves { .. } if !self.takes() => {
+            Ask::Digest { .. } | Ask::Leaves { .. } | Ask::Copy(_) if !self.takes() => {
                 return Ok(Served::Refused(Refusal::NotCounting));
             }
+            Ask::Copy(shown) => self.copy(header.slot, shown, now, shelf)?,
             Ask::Prove { round, dead } if self.may_take_part_in_purge() => {
                 self.prove(header.slot, *round, dead, shelf)?
             }
@@ -128,12 +130,12 @@ impl Replica {
         whole: bool,
         shelf: &S,
     ) -> Result<(Reply, S::Ticket), S::Error> {
-        let floor = self.floor;
-        shelf.look(slot, key, |held| Reply::Found {
-            rank: held.map(Record::rank),
-            record: held.filter(|_| whole).map(|record| OwnedRecord::from(*record)),
-            floor,
-        })
+        let ((rank, record), ticket) = shelf.look(slot, key, |held| {
+            let record = held.filter(|_| whole).map(|record| OwnedRecord::from(*record));
+            (held.map(Record::rank), record)
+        })?;
+        let (floor, mark) = (self.floor, self.mark(slot, shelf));
+        Ok((Reply::Found { rank, record, floor, mark }, ticket))
     }
 
     fn page<S: Shelf>(
@@ -157,7 +159,8 @@ impl Replica {
             bytes < PAGE_BYTES
         })?;
         let more = items.len() == limit || bytes >= PAGE_BYTES;
-        Ok((Reply::Page { items: items.into(), floor: self.floor, more }, ticket))
+        let (floor, mark) = (self.floor, self.mark(slot, shelf));
+        Ok((Reply::Page { items: items.into(), floor, mark, more }, ticket))
     }
 
     fn take<S: Shelf>(
@@ -172,15 +175,21 @@ impl Replica {
         let mut taken: Vec<Put<'_>> = Vec::with_capacity(items.len());
         let mut newest: Option<Version> = None;
         let mut below = false;
+        let mut marked: Option<Version> = None;
         for item in items {
             let (held, durable) = shelf.look(slot, &item.key, |held| held.map(Record::rank))?;
             ticket = ticket.max(durable);
+            let mark = self.mark_against(held, slot, None, shelf);
             let put = Put::over(held, &item.key, item.record.borrow());
-            match self.admit(&put, origin, now) {
+            match self.admit(&put, origin, now, mark) {
                 Verdict::Take => taken.push(put),
                 Verdict::Same => {}
                 Verdict::Newer(version) => newest = newest.max(Some(version)),
                 Verdict::BelowFloor => below = true,
+                Verdict::BelowMark(mark) if matches!(origin, Origin::Update { .. }) => {
+                    return Ok((Reply::BelowMark(mark), ticket));
+                }
+                Verdict::BelowMark(mark) => marked = marked.max(Some(mark)),
                 Verdict::Refuse(refusal) => return Ok((Reply::Refused(refusal), ticket)),
                 Verdict::Conflict => return self.conflict(slot, &item.key, shelf),
             }
@@ -195,7 +204,8 @@ impl Replica {
             let above = newest.map(|version| version.max(self.floor.last_version()));
             return Ok((above.map_or(Reply::BelowFloor(self.floor), Reply::Newer), ticket));
         }
-        let reply = newest.map_or(Reply::Accepted, Reply::Newer);
+        let reply = newest.map(Reply::Newer).or(marked.map(Reply::BelowMark));
+        let reply = reply.unwrap_or(Reply::Accepted);
         let is_refused_whole = may_come_again && newest.is_some() && !planted(Bug::BatchInPart);
         if !taken.is_empty() && !is_refused_whole {
             ticket = ticket.max(shelf.put(slot, &taken)?);
@@ -220,10 +230,15 @@ impl Replica {
         for (index, Guarded { key, base, next }) in parts.iter().enumerate() {
             let (held, durable) = shelf.look(slot, key, |held| held.map(Record::rank))?;
             ticket = ticket.max(durable);
+            let mark = self.mark_against(held, slot, None, shelf);
             let put = next.as_ref().map(|record| Put::over(held, key, record.borrow()));
             let verdict = match &put {
-                Some(put) => self.admit(put, Origin::Update { base: *base }, now),
+                Some(put) => self.admit(put, Origin::Update { base: *base }, now, mark),
                 None if held.is_some_and(|held| base.is_below(&held)) => Verdict::Conflict,
+                // Something newer than the value that was looked at may have been evicted.
+                None if matches!(base, Base::Record(base) if base.version < mark) => {
+                    Verdict::BelowMark(mark)
+                }
                 None => Verdict::Same,
             };
             match (verdict, held) {
@@ -235,6 +250,7 @@ impl Replica {
                 }
                 (Verdict::Take, _) => taken.extend(put),
                 (Verdict::BelowFloor, _) => below = true,
+                (Verdict::BelowMark(mark), _) => return Ok((Reply::BelowMark(mark), ticket)),
                 (Verdict::Refuse(refusal), _) => return Ok((Reply::Refused(refusal), ticket)),
                 (Verdict::Same | Verdict::Conflict | Verdict::Newer(_), _) => {}
             }
@@ -261,7 +277,7 @@ impl Replica {
             shelf.look(slot, key, |held| held.copied().map(OwnedRecord::from))?;
         let reply = match record {
             Some(record) => Reply::Conflict { record, floor: self.floor },
-            None => Reply::Refused(Refusal::Stale),
+            None => Reply::BelowMark(self.mark(slot, shelf)),
         };
         Ok((reply, ticket))
     }

@@ -3,6 +3,7 @@
 use crate::record::{Rank, Record};
 use crate::repair::Tree;
 use crate::slot::Slot;
+use crate::version::Version;
 
 /// A record to be stored, and what it is stored over.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,7 @@ impl<'a> Put<'a> {
 /// holds the partition. The [digests](Tree) that are kept of it are told of every put and removal
 /// in one with it, so that nobody is at them between the one and the other; and they know nothing
 /// any more where something was changed otherwise.
+/// A live record may be evicted at any moment, a tombstone never.
 pub trait Shelf {
     /// How far the store must be durable; the smallest one needs nothing.
     type Ticket: Copy + Ord + Default;
@@ -63,6 +65,12 @@ pub trait Shelf {
         limit: usize,
         f: impl FnMut(&[u8], &Record<'_>) -> bool,
     ) -> Result<Self::Ticket, Self::Error>;
+
+    /// The mark of what was evicted in this slot: no version of a record that went was greater. It
+    /// has risen before a look misses the record; zero where nothing is ever evicted.
+    fn mark(&self, _slot: Slot) -> Version {
+        Version::ZERO
+    }
 
     /// Stores these records over whatever is there, and says when they are durable.
     ///

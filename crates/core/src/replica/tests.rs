@@ -238,10 +238,12 @@ fn what_is_taken_as_a_table() {
             Newer => Some(rank(&newer)),
         };
         let mut replica = replica();
-        let verdict = replica.admit(&Put::over(stored, b"k", record.borrow()), origin, NOW);
+        let verdict =
+            replica.admit(&Put::over(stored, b"k", record.borrow()), origin, NOW, Version::ZERO);
         assert_eq!(verdict, without, "{held:?} {origin:?}");
         replica.raise_floor(floor(400));
-        let verdict = replica.admit(&Put::over(stored, b"k", record.borrow()), origin, NOW);
+        let verdict =
+            replica.admit(&Put::over(stored, b"k", record.borrow()), origin, NOW, Version::ZERO);
         assert_eq!(verdict, below, "{held:?} {origin:?} below a floor");
     }
 }
@@ -251,10 +253,13 @@ fn a_floor_looks_at_when_a_record_was_written() {
     let mut replica = replica();
     replica.raise_floor(floor(400));
     let event = OwnedRecord { version: version(300, 0), ..live(401, "event") };
-    assert_eq!(replica.admit(&Put::over(None, b"k", event.borrow()), LAST, NOW), Verdict::Take);
+    assert_eq!(
+        replica.admit(&Put::over(None, b"k", event.borrow()), LAST, NOW, Version::ZERO),
+        Verdict::Take
+    );
     let future = OwnedRecord { version: version(900, 0), ..live(400, "event") };
     assert_eq!(
-        replica.admit(&Put::over(None, b"k", future.borrow()), LAST, NOW),
+        replica.admit(&Put::over(None, b"k", future.borrow()), LAST, NOW, Version::ZERO),
         Verdict::BelowFloor
     );
 }
@@ -266,7 +271,12 @@ fn equal_versions_are_decided_by_rank() {
     for origin in [FIRST, HINT] {
         let replica = replica();
         let verdict = |record: &OwnedRecord, held: &OwnedRecord| {
-            replica.admit(&Put::over(Some(rank(held)), b"k", record.borrow()), origin, NOW)
+            replica.admit(
+                &Put::over(Some(rank(held)), b"k", record.borrow()),
+                origin,
+                NOW,
+                Version::ZERO,
+            )
         };
         assert_eq!(verdict(&more, &less), Verdict::Take);
         assert_eq!(verdict(&less, &more), Verdict::Newer(version(300, 0)));
@@ -277,6 +287,7 @@ fn equal_versions_are_decided_by_rank() {
         &Put::over(Some(rank(&more)), b"k", next.borrow()),
         Origin::Update { base },
         NOW,
+        Version::ZERO,
     );
     assert_eq!(verdict, Verdict::Conflict);
 }
@@ -300,10 +311,17 @@ fn skew_is_checked_on_fresh_writes_alone() {
     ];
     for (counter, held, origin, expected) in table {
         let held = held.map(|version| Rank { version, ..rank(&live(1, "held")) });
-        let verdict = replica().admit(&Put::over(held, b"k", ahead(counter).borrow()), origin, NOW);
+        let verdict = replica().admit(
+            &Put::over(held, b"k", ahead(counter).borrow()),
+            origin,
+            NOW,
+            Version::ZERO,
+        );
         assert_eq!(verdict, expected, "{counter} over {held:?} from {origin:?}");
     }
-    let edge = |wall| replica().admit(&Put::over(None, b"k", live(wall, "x").borrow()), FIRST, NOW);
+    let edge = |wall| {
+        replica().admit(&Put::over(None, b"k", live(wall, "x").borrow()), FIRST, NOW, Version::ZERO)
+    };
     assert_eq!((edge(1_500), edge(1_501)), (Verdict::Take, skewed));
 }
 
@@ -311,8 +329,14 @@ fn skew_is_checked_on_fresh_writes_alone() {
 fn an_event_too_long_before_its_writing_is_refused_from_anywhere() {
     let event = |wall| OwnedRecord { version: version(wall, 0), ..live(10_800, "event") };
     for origin in [LAST, HINT] {
-        let verdict =
-            |wall| replica().admit(&Put::over(None, b"k", event(wall).borrow()), origin, NOW);
+        let verdict = |wall| {
+            replica().admit(
+                &Put::over(None, b"k", event(wall).borrow()),
+                origin,
+                NOW,
+                Version::ZERO,
+            )
+        };
         assert_eq!(verdict(799), Verdict::Refuse(Refusal::Skewed));
         assert_eq!(verdict(800), Verdict::Take);
     }
@@ -323,7 +347,12 @@ fn nothing_is_said_of_a_record_before_it_is_durable() {
     let (old, new) = (live(100, "old"), live(200, "new"));
     let mut replica = replica();
     let mut store = Store::with(&[("other", &old), ("k", &old)]);
-    let found = Reply::Found { rank: Some(rank(&old)), record: None, floor: Floor::ZERO };
+    let found = Reply::Found {
+        rank: Some(rank(&old)),
+        record: None,
+        floor: Floor::ZERO,
+        mark: Version::ZERO,
+    };
     assert_eq!(ask(&mut replica, &mut store, read(false)), (found, 2));
     assert_eq!(ask(&mut replica, &mut store, take(&[("k", &new)], FIRST)), (Reply::Accepted, 3));
     // The same again, and something older, wait for the record that is there.
@@ -334,7 +363,12 @@ fn nothing_is_said_of_a_record_before_it_is_durable() {
     let conflict = Reply::Conflict { record: new.clone(), floor: Floor::ZERO };
     let update = take(&[("k", &live(100, "update"))], base);
     assert_eq!(ask(&mut replica, &mut store, update), (conflict, 3));
-    let found = Reply::Found { rank: Some(rank(&new)), record: Some(new), floor: Floor::ZERO };
+    let found = Reply::Found {
+        rank: Some(rank(&new)),
+        record: Some(new),
+        floor: Floor::ZERO,
+        mark: Version::ZERO,
+    };
     assert_eq!(ask(&mut replica, &mut store, read(true)), (found, 3));
 }
 
@@ -445,7 +479,8 @@ fn an_incoming_copy_takes_nothing_before_it_knows_the_floors() {
     let refused = Reply::Refused(Refusal::NotCounting);
     assert_eq!(ask(&mut replica, &mut store, asked.clone()).0, refused);
     // Its "nothing" is an answer all the same: it proves the epoch.
-    let nothing = Reply::Found { rank: None, record: None, floor: Floor::ZERO };
+    let nothing =
+        Reply::Found { rank: None, record: None, floor: Floor::ZERO, mark: Version::ZERO };
     assert_eq!(ask(&mut replica, &mut store, read(true)).0, nothing);
     replica.know_floors(floor(400), floor(300));
     assert_eq!(ask(&mut replica, &mut store, asked).0, Reply::Accepted);
@@ -465,7 +500,7 @@ fn pages_come_in_order_and_say_whether_there_is_more() {
     replica.raise_floor(floor(9));
     let page = |keys: &[(&'static str, &OwnedRecord)], more| {
         let Ask::Take { items, .. } = take(keys, HINT) else { panic!("it is a take") };
-        Reply::Page { items, floor: floor(9), more }
+        Reply::Page { items, floor: floor(9), mark: Version::ZERO, more }
     };
     let mut next = |after: Option<&'static [u8]>| {
         let after = after.map(Bytes::from_static);

@@ -235,7 +235,7 @@ impl Coordinator {
                 one_more(&counts.hints_delivered);
                 true
             }
-            Some(Reply::Newer(_)) => {
+            Some(Reply::Newer(_) | Reply::BelowMark(_)) => {
                 one_more(&counts.hints_superseded);
                 true
             }

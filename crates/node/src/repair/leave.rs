@@ -122,7 +122,7 @@ async fn push(
             // A late word about what was asked before, by an owner that was given up.
             _ if answer.round != 1 || answer.node() != owner => {}
             Reply::Accepted => one_more(&coordinator.repairs().leaving_pushed),
-            Reply::Newer(_) | Reply::BelowFloor(_) => {}
+            Reply::Newer(_) | Reply::BelowFloor(_) | Reply::BelowMark(_) => {}
             _ => return false,
         }
     }

@@ -26,11 +26,13 @@ pub enum Family {
     Swapping,
     /// Two partitions of several slots that move, purge and compare beside each other.
     Divided,
+    /// In memory, and any owner evicts any value at any moment.
+    Evicting,
 }
 
 impl Family {
     /// Every family there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ordinary,
         Self::Mortal,
         Self::Hinting,
@@ -39,6 +41,7 @@ impl Family {
         Self::Swapping,
         Self::Eventful,
         Self::Divided,
+        Self::Evicting,
     ];
 
     /// The family's name on the command line.
@@ -53,6 +56,7 @@ impl Family {
             Self::Swapping => "swapping",
             Self::Eventful => "eventful",
             Self::Divided => "divided",
+            Self::Evicting => "evicting",
         }
     }
 
@@ -62,8 +66,8 @@ impl Family {
         Self::ALL.into_iter().find(|family| family.name() == name)
     }
 
-    /// The family that `seed` is run in where all of them take turns: five seeds of
-    /// twelve are ordinary ones.
+    /// The family that `seed` is run in where all of them take turns: nearly every other seed is an
+    /// ordinary one.
     #[must_use]
     pub const fn of_seed(seed: u64) -> Self {
         match seed % 12 {
@@ -73,6 +77,7 @@ impl Family {
             5 => Self::Spiteful,
             7 => Self::Batching,
             9 => Self::Eventful,
+            6 => Self::Evicting,
             11 => Self::Divided,
             _ => Self::Ordinary,
         }
@@ -92,6 +97,7 @@ impl Family {
             Self::Swapping => swap(&mut options),
             Self::Eventful => tell_times(&mut options),
             Self::Divided => divide(&mut options),
+            Self::Evicting => evict(&mut options),
         }
         options
     }
@@ -218,4 +224,30 @@ const fn divide(options: &mut Options) {
         options.fault_every_ms = 1_000;
     }
     options.faults.moves = true;
+}
+
+fn evict(options: &mut Options) {
+    options.memory = true;
+    options.events = 0.0;
+    options.replicas = options.replicas.max(3);
+    options.nodes = options.nodes.max(4);
+    options.keys = options.keys.min(12);
+    options.purge_delay_ms = options.purge_delay_ms.min(2_000);
+    options.evict_every_ms = match options.seed % 4 {
+        0 => 5,
+        1 => 20,
+        2 => 60,
+        _ => 200,
+    };
+    if options.fault_every_ms == 0 {
+        options.fault_every_ms = 1_000;
+    }
+    if options.seed.is_multiple_of(2) {
+        // Old values stay where newer ones did not come, until owners come and go.
+        options.loss = options.loss.max(0.05);
+        options.hints = 6;
+        options.keys = 12;
+    }
+    let moves = options.faults.moves || options.seed.is_multiple_of(2);
+    options.faults = Faults { crashes: true, cuts: true, moves, ..options.faults };
 }

@@ -65,6 +65,8 @@ pub struct Options {
     pub events: f64,
     /// How far back such a time may lie, in milliseconds.
     pub event_horizon_ms: u64,
+    /// How often something is evicted, on average, in milliseconds; zero for never.
+    pub evict_every_ms: u64,
     /// How many hints a node keeps for a partition, at most.
     pub hints: usize,
 }
@@ -143,12 +145,19 @@ impl Options {
             swaps: 0.0,
             events: some(&mut rng, 0.2, 0.4),
             event_horizon_ms: *rng.choice([3_000, 604_800_000].iter()).expect("not empty"),
+            evict_every_ms: 0,
             hints: *rng.choice([6, 10_000, 10_000].iter()).expect("not empty"),
         }
     }
 }
 
 impl Options {
+    /// Whether keys are evicted: what was written may be missed at any moment.
+    #[must_use]
+    pub const fn evicts(&self) -> bool {
+        self.evict_every_ms > 0
+    }
+
     /// The command that makes this run again.
     #[must_use]
     pub fn replay(&self) -> String {

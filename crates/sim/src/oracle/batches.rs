@@ -17,7 +17,7 @@ const NEVER_MS: u64 = 3_600_000;
 pub(crate) fn judge(world: &World) -> Result<(), String> {
     let options = &world.options;
     let roomy = options.hints > 1_000 && options.purge_delay_ms >= NEVER_MS;
-    if !roomy || options.faults.moves || options.memory {
+    if !roomy || options.faults.moves || options.memory || options.evicts() {
         return Ok(());
     }
     let ends = ends(world);

@@ -28,7 +28,7 @@ pub struct Counts {
     pub moved_pairs_wrong: u64,
 }
 
-pub(crate) fn count(history: &[Entry]) -> Counts {
+pub(crate) fn count(history: &[Entry], evicts: bool) -> Counts {
     #[derive(Default)]
     struct Counter {
         acknowledged: u64,
@@ -59,7 +59,8 @@ pub(crate) fn count(history: &[Entry]) -> Counts {
     let mut counts = Counts::default();
     for counter in counters.values().filter(|counter| !counter.executors.is_empty()) {
         let Some(last) = counter.last else { continue };
-        let lost = last < counter.acknowledged;
+        // What was evicted is counted from zero.
+        let lost = last < counter.acknowledged && !evicts;
         let doubled = last > counter.acknowledged + counter.open;
         if counter.executors.len() == 1 {
             counts.steady += 1;

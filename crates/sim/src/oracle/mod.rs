@@ -17,7 +17,7 @@ pub use counters::Counts;
 
 /// Judges a run that is over.
 pub(crate) fn judge(world: &World) -> Result<(), String> {
-    order::judge(&world.history, !world.watch.far_behind)?;
+    order::judge(&world.history, !world.watch.far_behind, world.options.evicts())?;
     values::judge(&world.history)?;
     convergence::judge(world)?;
     digests::judge(world)?;
@@ -26,7 +26,7 @@ pub(crate) fn judge(world: &World) -> Result<(), String> {
 }
 
 pub(crate) fn count(world: &World) -> Counts {
-    let mut counts = counters::count(&world.history);
+    let mut counts = counters::count(&world.history, world.options.evicts());
     swaps::count(world, &mut counts);
     counts
 }

@@ -2,7 +2,8 @@
 //! wins over it, a read sees it or what has won over it. And what was once seen expired is never
 //! seen live again.
 //!
-//! A key whose newest record is dead may be found without any: dead records are purged.
+//! A key whose newest record is dead may be found without any: dead records are purged. Where keys
+//! are evicted every key may, but what was written over is never seen again.
 //!
 //! A write whose outcome is open may be seen, overwritten and seen again; it is not counted until
 //! a read at quorum has seen it, which brings it to a quorum.
@@ -28,12 +29,14 @@ struct Seen {
     mortal: bool,
 }
 
-pub(crate) fn judge(history: &[Entry], clocks_agree: bool) -> Result<(), String> {
+pub(crate) fn judge(history: &[Entry], clocks_agree: bool, evicts: bool) -> Result<(), String> {
     let mut by_key: BTreeMap<&Bytes, Vec<Seen>> = BTreeMap::new();
     for entry in history.iter().filter(|entry| entry.request.level >= Level::Quorum) {
         let Some((answered, told)) = &entry.told else { continue };
         let (version, wrote) = match told {
             Told::Written { version: Some(version) } => (Some(*version), true),
+            // Where keys are evicted any read may miss what there was, and proves nothing then.
+            Told::Found { value: None, .. } if evicts => continue,
             Told::Found { rank, .. } => (rank.map(|rank| rank.version), false),
             Told::Swapped { .. } => {
                 swapped(entry, *answered, &mut by_key);

@@ -3,6 +3,7 @@
 
 mod clocks;
 mod deletes;
+mod evictions;
 mod hints;
 mod moves;
 mod stage;

@@ -54,6 +54,7 @@ impl Stage {
             swaps: 0.0,
             events: 0.0,
             event_horizon_ms: 604_800_000,
+            evict_every_ms: 0,
             hints: 10_000,
         };
         change(&mut options);

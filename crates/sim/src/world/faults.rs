@@ -51,6 +51,7 @@ impl World {
             return;
         }
         self.node(id).crash(kept, memory);
+        self.note_all_gone(id);
         let down_ms = self.rng.u64(10..=LASTS_MS);
         self.after(down_ms, Happening::Start { node: id });
         self.rumour(id, true);

@@ -47,7 +47,11 @@ impl World {
         let owners = Arc::clone(self.node(at).owners(partition));
         let horizon_ms = (self.options.events > 0.0).then_some(self.options.event_horizon_ms);
         let mut out = Vec::new();
-        let machine = Purge::start(at, owners.replicas.clone(), slots, floor, horizon_ms, &mut out);
+        let mut machine =
+            Purge::start(at, owners.replicas.clone(), slots, floor, horizon_ms, &mut out);
+        if self.options.evicts() {
+            machine = machine.among_evicting();
+        }
         let (id, began_ms) = (self.new_op(), self.elapsed_ms);
         self.node(at).copies[partition].purge = Some(Errand { id, slot, began_ms, machine });
         self.carry_out_purge(at, partition, out);

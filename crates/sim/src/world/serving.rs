@@ -14,6 +14,7 @@ impl World {
         let now = self.true_ms();
         let place = self.layout.place_of(envelope.header.slot);
         let batch = self.batch_held(at, &envelope);
+        let absent = self.before_filling(at, from, op, &envelope);
         let node = self.node(at);
         if planted(Bug::EventTimeInClock) {
             follow_events(&mut node.clock, &envelope);
@@ -25,6 +26,7 @@ impl World {
         if let Some(before) = batch {
             self.judge_batch(at, &envelope, before);
         }
+        self.judge_filling(at, place.slot, &absent);
         let node = self.node(at);
         match served.expect("this shelf cannot fail") {
             Served::Held(held) => {
@@ -122,6 +124,7 @@ impl World {
 
     /// Drops all that a node holds of a partition.
     pub(super) fn empty(&mut self, at: NodeId, partition: usize) {
+        self.note_all_gone(at);
         let Self { layout, nodes, .. } = self;
         let node = &mut nodes[at.0 as usize - 1];
         node.shelf.wipe(|slot| layout.place_of(slot).partition == partition);

@@ -43,7 +43,10 @@ impl World {
     pub(crate) fn begin_sync(&mut self, at: NodeId, place: Place, peer: NodeId, settled_ms: u64) {
         let Place { partition, slot } = place;
         let mut out = Vec::new();
-        let machine = Sync::start(at, peer, settled_ms, &mut out);
+        let mut machine = Sync::start(at, peer, settled_ms, &mut out);
+        if self.options.evicts() {
+            machine = machine.among_evicting();
+        }
         let (id, began_ms) = (self.new_op(), self.elapsed_ms);
         self.node(at).copies[partition].sync = Some(Errand { id, slot, began_ms, machine });
         self.carry_out_sync(at, partition, out);

@@ -45,6 +45,21 @@ fn floor() -> impl Strategy<Value = Floor> {
     any::<u64>().prop_map(|at| Floor(Stamp(at)))
 }
 
+/// Zero, as where nothing is evicted, or any.
+fn mark() -> impl Strategy<Value = Version> {
+    prop_oneof![Just(Version::ZERO), version()]
+}
+
+fn shown() -> impl Strategy<Value = Shown> {
+    let run = (prop::option::of(key()), items(), any::<bool>());
+    (any::<(u32, u64)>(), run, floor(), version()).prop_map(
+        |((node, life), (after, items, more), floor, mark)| {
+            let from = Member { node: NodeId(node), incarnation: ReplicaIncarnation(life) };
+            Shown { from, after, items, more, floor, mark }
+        },
+    )
+}
+
 fn items() -> impl Strategy<Value = Arc<[Item]>> {
     let item = (key(), record()).prop_map(|(key, record)| Item { key, record });
     prop::collection::vec(item, 0..5).prop_map(Arc::from)
@@ -60,6 +75,7 @@ fn origin() -> impl Strategy<Value = Origin> {
             .prop_map(|(base, last)| Origin::Fresh { base, last }),
         Just(Origin::Update { base: Base::Nothing }),
         rank().prop_map(|rank| Origin::Update { base: Base::Record(rank) }),
+        rank().prop_map(|rank| Origin::Update { base: Base::Missed(rank) }),
         floor().prop_map(|floor| Origin::Kept { floor }),
     ]
 }
@@ -95,6 +111,7 @@ fn ask() -> impl Strategy<Value = Ask> {
         any::<u16>().prop_map(|count| Ask::Leaves { count }),
         (floor(), pairs()).prop_map(|(round, dead)| Ask::Prove { round, dead: dead.into() }),
         floor().prop_map(|to| Ask::RaiseFloor { to }),
+        shown().prop_map(|shown| Ask::Copy(Arc::new(shown))),
         (floor(), pairs()).prop_map(|(round, proven)| Ask::Purge { round, proven: proven.into() }),
     ]
 }
@@ -108,15 +125,13 @@ fn reply() -> impl Strategy<Value = Reply> {
         version().prop_map(Reply::Newer),
         floor().prop_map(Reply::BelowFloor),
         (record(), floor()).prop_map(|(record, floor)| Reply::Conflict { record, floor }),
-        (prop::option::of(rank()), prop::option::of(record()), floor())
-            .prop_map(|(rank, record, floor)| Reply::Found { rank, record, floor }),
+        (prop::option::of(rank()), prop::option::of(record()), floor(), mark())
+            .prop_map(|(rank, record, floor, mark)| Reply::Found { rank, record, floor, mark }),
+        version().prop_map(Reply::BelowMark),
         pairs().prop_map(Reply::Changed),
         Just(Reply::Clock),
-        (items(), floor(), any::<bool>()).prop_map(|(items, floor, more)| Reply::Page {
-            items,
-            floor,
-            more
-        }),
+        (items(), floor(), mark(), any::<bool>())
+            .prop_map(|(items, floor, mark, more)| Reply::Page { items, floor, mark, more }),
         (floor(), floor()).prop_map(|(floor, purged)| Reply::Floors { floor, purged }),
         pairs().prop_map(|keys| Reply::Digest(Digest::Keys(keys))),
         prop::collection::vec(leaf.clone(), 0..5).prop_map(Reply::Leaves),
@@ -181,7 +196,7 @@ proptest! {
 
     #[test]
     fn what_is_read_from_noise_has_exactly_that_form(
-        mut noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0..16_u8,
+        mut noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0..19_u8,
     ) {
         for (place, byte) in [FORMAT, kind].into_iter().enumerate().take(noise.len()) {
             noise[place] = byte;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::Stamp;
 use crate::ids::{Epoch, ReplicaIncarnation};
-use crate::quorum::Refusal;
+use crate::quorum::{Item, Refusal};
 use crate::record::{OwnedBody, OwnedRecord};
 use crate::version::{Millis, Version};
 use proptest::prelude::*;
@@ -46,7 +46,7 @@ fn floors(floor_ms: Millis, purged_ms: Millis) -> Reply {
 }
 
 fn page_of(keys: &[&'static str], more: bool) -> Reply {
-    Reply::Page { items: items(keys), floor: floor(40), more }
+    Reply::Page { items: items(keys), floor: floor(40), mark: Version::ZERO, more }
 }
 
 fn ask_floors(to: u32) -> IntakeEffect {

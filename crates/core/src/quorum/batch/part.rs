@@ -139,9 +139,10 @@ impl Track {
     }
 
     /// Takes note of the newest record that was read.
-    pub(super) fn learn(&mut self, newest: Option<Rank>) {
+    pub(super) fn learn(&mut self, base: Base) {
         let told = self.told.take();
-        self.base = newest.map_or(Base::Nothing, Base::Record);
+        self.base = base;
+        let newest = base.rank();
         if self.is_own() {
             // What lies below the own attempt does not show in any read.
             self.seen = self.seen.max(told.filter(|told| Some(*told) < newest));
@@ -152,7 +153,7 @@ impl Track {
 
     /// Whether the newest record is an own attempt.
     pub(super) fn is_own(&self) -> bool {
-        self.made.iter().any(|rank| self.base == Base::Record(*rank))
+        self.base.rank().is_some_and(|newest| self.made.contains(&newest))
     }
 
     pub(super) fn is_met(&self, now_ms: Millis) -> bool {
@@ -166,12 +167,17 @@ impl Track {
     }
 
     /// Makes the next attempt, and says what copies are to be asked.
-    pub(super) fn attempt(&mut self, me: NodeId, floor: Floor, stamp: Option<Stamp>) -> Guarded {
+    pub(super) fn attempt(
+        &mut self,
+        me: NodeId,
+        (floor, mark): (Floor, Version),
+        stamp: Option<Stamp>,
+    ) -> Guarded {
         let (key, base) = (self.part.key.clone(), self.base);
         self.judged = self.seen;
         if let Some((body, expires_at)) = self.part.next.clone() {
             let stamp = stamp.filter(|_| base == Base::Nothing);
-            let version = next_version(me, base, floor, stamp, self.tried);
+            let version = next_version(me, base.version().max(mark), floor, stamp, self.tried);
             self.tried = version;
             let record = OwnedRecord { version, written: version, expires_at, body };
             self.made.push(record.borrow().rank());

@@ -2,6 +2,7 @@
 //! what it wants done.
 
 mod batch;
+mod evict;
 mod execute;
 mod owners;
 mod read;
@@ -91,7 +92,7 @@ fn stale(from: u32, round: u32) -> Event {
 
 fn found(record: Option<&OwnedRecord>, whole: bool, floor: Floor) -> Reply {
     let rank = record.map(|record| record.borrow().rank());
-    Reply::Found { rank, record: record.filter(|_| whole).cloned(), floor }
+    Reply::Found { rank, record: record.filter(|_| whole).cloned(), floor, mark: Version::ZERO }
 }
 
 fn take<O>(to: u32, round: u32, items: &[Item], origin: Origin) -> Effect<O> {

@@ -60,7 +60,9 @@ fn done(record: Option<&OwnedRecord>) -> Effect<ReadOutcome> {
 }
 
 fn done_at(record: Option<&OwnedRecord>, floor: Floor, now_ms: Millis) -> Effect<ReadOutcome> {
-    Effect::Done(ReadOutcome::Found(Found { record: record.cloned(), floor, now_ms }))
+    let newest = record.map(|record| record.borrow().rank());
+    let (record, mark) = (record.cloned(), Version::ZERO);
+    Effect::Done(ReadOutcome::Found(Found { record, newest, floor, mark, now_ms }))
 }
 
 fn no_quorum(have: usize, need: usize, unreachable: &[u32]) -> ReadOutcome {

@@ -44,7 +44,8 @@ fn keys(items: &[Item]) -> Reply {
 /// in a digest or in pages.
 fn asked(items: &[Item], event_horizon_ms: Option<Millis>) -> Vec<Bytes> {
     let parts = Reply::Digest(Digest::Parts(Box::new([Leaf::default(); FANOUT])));
-    let page = Reply::Page { items: items.into(), floor: Floor::ZERO, more: false };
+    let page =
+        Reply::Page { items: items.into(), floor: Floor::ZERO, mark: Version::ZERO, more: false };
     let mut seen = [vec![keys(items)], vec![parts, page]].map(|replies| {
         let (mut purge, mut out) = round(&[ME], 1, event_horizon_ms);
         for (at, reply) in replies.into_iter().enumerate() {

@@ -56,7 +56,12 @@ fn where_a_record_lies_below_the_others_floor_the_own_one_rises() {
     says(1, 3, Reply::Digest(Digest::Keys(vec![(key.clone(), rank)])));
     says(2, 4, Reply::Digest(Digest::Keys(Vec::new())));
     let (mine, theirs) = (Floor(Stamp::start_of(3)), Floor(Stamp::start_of(8)));
-    let found = Reply::Found { rank: Some(rank), record: Some(record.clone()), floor: mine };
+    let found = Reply::Found {
+        rank: Some(rank),
+        record: Some(record.clone()),
+        floor: mine,
+        mark: Version::ZERO,
+    };
     let items = Arc::from([Item { key, record }]);
     let take = Ask::Take { items, origin: Origin::Kept { floor: mine } };
     assert_eq!(says(1, 5, found), [SyncEffect::Send { to: NodeId(2), round: 6, ask: take }]);
