@@ -119,8 +119,10 @@ impl Replica {
         }
         if !gone.is_empty() {
             probe("evict: dropped what a source has evicted");
-            let keys: Vec<(&[u8], Rank)> =
-                gone.iter().map(|(key, rank)| (&key[..], *rank)).collect();
+            // What is stored over goes by that.
+            let stays = |key: &[u8]| taken.iter().any(|put| put.key == key);
+            let gone = gone.iter().filter(|(key, _)| !stays(key));
+            let keys: Vec<(&[u8], Rank)> = gone.map(|(key, rank)| (&key[..], *rank)).collect();
             ticket = ticket.max(shelf.remove(slot, &keys)?);
         }
         if !taken.is_empty() {

@@ -152,7 +152,8 @@ fn bytes_of(length: usize) -> Reply {
     let bytes = vec![7; length].into();
     let body = OwnedBody::Live { kind: PLAIN, bytes };
     let record = Some(OwnedRecord { version, written: version, expires_at: None, body });
-    Reply::Read(ReadOutcome::Found(Found { record, floor: Floor::default(), now_ms: 1 }))
+    let (newest, floor, mark) = (None, Floor::default(), version);
+    Reply::Read(ReadOutcome::Found(Found { record, newest, floor, mark, now_ms: 1 }))
 }
 
 /// How long the value is that came, or why none did.
