@@ -27,6 +27,23 @@ impl Version {
     /// The smallest version, older than anything ever written.
     pub const ZERO: Self = Self { wall_ms: 0, counter: 0, node: NodeId(0) };
 
+    /// The version as a number, of which the greater is of the greater version.
+    #[must_use]
+    pub const fn to_bits(self) -> u128 {
+        (self.wall_ms as u128) << 48 | (self.counter as u128) << 32 | self.node.0 as u128
+    }
+
+    /// The version of which [`Version::to_bits`] is this.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "each part is cut out of the number")]
+    pub const fn from_bits(bits: u128) -> Self {
+        Self {
+            wall_ms: (bits >> 48) as u64,
+            counter: (bits >> 32) as u16,
+            node: NodeId(bits as u32),
+        }
+    }
+
     /// The smallest version above `self` that `node` may give to the result of a
     /// read-modify-write: an odd counter, carried into the wall time where it overflows.
     #[must_use]
@@ -106,6 +123,15 @@ mod tests {
         ) {
             let (left, right) = (version(a.0, a.1, a.2), version(b.0, b.1, b.2));
             prop_assert_eq!(left.cmp(&right), a.cmp(&b));
+            prop_assert_eq!(left.to_bits().cmp(&right.to_bits()), a.cmp(&b));
+        }
+
+        #[test]
+        fn a_version_is_what_its_bits_say(
+            wall in 0..=MAX_WALL_MS, counter in any::<u16>(), node in any::<u32>(),
+        ) {
+            let made = version(wall, counter, node);
+            prop_assert_eq!(Version::from_bits(made.to_bits()), made);
         }
 
         #[test]

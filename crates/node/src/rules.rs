@@ -4,12 +4,13 @@
 //! flushed or dropped. Whatever is not in the rules is dead, but for the spaces beside those of
 //! keyspaces, in which the lives of copies and hints are kept.
 
+use crate::step::counted;
 use arc_swap::ArcSwap;
 use shoal_core::Record;
-use shoal_core::codec::record::decode;
+use shoal_core::codec::record::{decode, peek};
 use shoal_core::map::{ClusterMap, MAX_INCARNATION};
 use shoal_core::version::Millis;
-use shoal_storage::Policy;
+use shoal_storage::{Policy, Tally};
 use std::collections::HashMap;
 
 /// When the dead records of a space go.
@@ -80,8 +81,18 @@ impl Policy for Rules {
     fn due(&self, space: u32, value: &[u8]) -> Option<u64> {
         // The seal covers the key, which is not at hand here; whoever acts on the answer reads
         // the record again, seal and all.
-        let record = shoal_core::codec::record::peek(value).ok()?;
+        let record = peek(value).ok()?;
         self.purge_at(space, &record)
+    }
+
+    /// No tombstone is evicted: the other owners would bring back what it stands against.
+    fn mark(&self, _: u32, value: &[u8]) -> Option<u128> {
+        let record = peek(value).ok().filter(|record| !record.is_tombstone())?;
+        Some(record.version.max(record.written).to_bits())
+    }
+
+    fn counts(&self, _: u32, value: &[u8]) -> Tally {
+        counted(peek(value).ok().as_ref())
     }
 }
 

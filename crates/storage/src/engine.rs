@@ -15,7 +15,7 @@
 //!    everything unsettled fail, and reads of what is durable go on.
 //! 5. Damage is reported as [`EngineError::Corrupt`], never handed out as a value.
 //! 6. Nothing is ever removed but by `submit`, by `retire`, or by eviction in a space that asks
-//!    for it.
+//!    for it, which leaves its mark.
 //!
 //! Does not know: what a value means, beyond what [`Policy`] tells it.
 
@@ -159,6 +159,19 @@ pub trait Policy: Send + Sync + 'static {
     /// From when on, in milliseconds since the Unix epoch, `value` is worth offering to the
     /// sweep; `None` for never.
     fn due(&self, space: u32, value: &[u8]) -> Option<u64>;
+
+    /// What an eviction of `value` leaves as a mark of its slot, the greatest of which is kept;
+    /// `None` where it may not be evicted. Asked for in spaces that evict.
+    fn mark(&self, _space: u32, _value: &[u8]) -> Option<u128> {
+        Some(0)
+    }
+
+    /// What `value` counts for in the tally of its slot. Asked for in spaces that evict, where
+    /// entries go by themselves.
+    fn counts(&self, space: u32, value: &[u8]) -> Tally {
+        let due = self.due(space, value).filter(|&due| due < u64::MAX);
+        Tally { keys: 1, expiring: i64::from(due.is_some()) }
+    }
 }
 
 /// What decides a change of one key, once it sees what is there; see [`Engine::update`].
@@ -277,6 +290,15 @@ pub trait Engine: Upkeep {
     /// # Errors
     /// [`EngineError::Poisoned`]: whether the commit survives a restart is not known.
     fn settle(&self, commit: Commit, waker: &Waker) -> Poll<Result<(), EngineError>>;
+
+    /// The greatest [mark](Policy::mark) of what was evicted in a slot, 0 where nothing was. It has
+    /// risen before any read misses what went.
+    fn mark(&self, _space: u32, _slot: u16) -> u128 {
+        0
+    }
+
+    /// Forgets the marks of `slots`, as if nothing had ever been evicted there.
+    fn forget_marks(&self, _space: u32, _slots: Range<u16>) {}
 
     /// The sum of the tallies of `slots`.
     fn tally(&self, space: u32, slots: Range<u16>) -> Tally;

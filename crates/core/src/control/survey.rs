@@ -113,7 +113,7 @@ pub(super) fn wanted(standing: &Standing<'_>, takers: &BTreeSet<NodeId>) -> usiz
 }
 
 fn target(keyspace: &Keyspace) -> usize {
-    match keyspace.options.replicas() {
+    match keyspace.options.replication {
         Replication::Count(count) => usize::from(count),
         Replication::All => usize::MAX,
     }

@@ -113,18 +113,6 @@ pub struct KeyspaceOptions {
     pub event_horizon_ms: u64,
 }
 
-impl KeyspaceOptions {
-    /// How many replicas are made. A keyspace that evicts has one, whatever it is to have: what one
-    /// replica has evicted, another could bring back older.
-    #[must_use]
-    pub fn replicas(&self) -> Replication {
-        match self.eviction {
-            Eviction::None => self.replication,
-            Eviction::Lru => Replication::Count(1),
-        }
-    }
-}
-
 impl Default for KeyspaceOptions {
     fn default() -> Self {
         Self {

@@ -139,7 +139,7 @@ impl ClusterMap {
             partitioning: keyspace.partitioning,
             members,
             present,
-            replication: keyspace.options.replicas(),
+            replication: keyspace.options.replication,
             spread_zones: keyspace.options.spread_zones,
         }
     }

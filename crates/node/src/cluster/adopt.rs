@@ -17,7 +17,7 @@ use crate::replicas::{Copies, Lives, PartitionCopy, Place, SettleQueue, ShelfErr
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use shoal_core::ids::{Incarnation, MapVersion};
-use shoal_core::map::{ClusterMap, Durability, EngineKind, Keyspace, Partition};
+use shoal_core::map::{ClusterMap, Durability, EngineKind, Eviction, Keyspace, Partition};
 use shoal_core::quorum::Owners;
 use shoal_core::repair::TreeSecret;
 use shoal_core::replica::Limits;
@@ -189,8 +189,12 @@ impl Custody {
         let mut opened = Vec::new();
         for keyspace in map.keyspaces.values() {
             let known = before.get(&keyspace.incarnation);
+            let begins_to_evict = evicts(keyspace) && known.is_some_and(|known| !evicts(known));
             for (id, partition) in (0..).map(PartitionId).zip(&keyspace.partitions) {
                 let earlier = known.and_then(|known| known.partitions.get(usize::from(id.0)));
+                if begins_to_evict && let Some(copy) = self.copies.find(keyspace.incarnation, id) {
+                    copy.begin_to_evict();
+                }
                 if earlier.is_some_and(|earlier| earlier.epoch == partition.epoch) {
                     continue;
                 }
@@ -245,6 +249,7 @@ impl Custody {
             slots: keyspace.partitioning.slots_of(id),
             engine: Arc::clone(&store.engine),
             form: form_of(keyspace.engine),
+            evicts: evicts(keyspace),
             lives: store.lives.clone(),
             settled: Arc::clone(&store.settled),
         };
@@ -283,6 +288,10 @@ pub(super) fn refused(error: ShelfError) -> Refusal {
         ShelfError::Engine(error) => error.into(),
         ShelfError::Cold => Refusal::new(Code::Storage, "a read was not answered"),
     }
+}
+
+fn evicts(keyspace: &Keyspace) -> bool {
+    keyspace.options.eviction != Eviction::None
 }
 
 /// The owners of what nobody has owned.

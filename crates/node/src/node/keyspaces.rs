@@ -22,17 +22,16 @@ pub struct KeyspaceInfo {
 }
 
 impl Node {
-    /// Makes a keyspace; one that evicts gets one replica, whatever is asked for. Blocks.
+    /// Makes a keyspace. Blocks.
     ///
     /// # Errors
     /// [`Code::KeyspaceExists`], [`Code::BadName`], [`Code::BadOption`]; nothing changed.
     pub fn create_keyspace(
         &self,
         name: &str,
-        mut spec: KeyspaceSpec,
+        spec: KeyspaceSpec,
         database: Option<u16>,
     ) -> Result<(), Refusal> {
-        spec.options.replication = spec.options.replicas();
         self.catalogue.change(&Command::CreateKeyspace { name: name.to_owned(), spec, database })
     }
 

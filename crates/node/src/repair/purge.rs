@@ -91,6 +91,9 @@ async fn round(
     let replicas = owners.replicas.clone();
     let mut purge =
         Purge::start(me.node, replicas, slots, floor, ground.event_horizon_ms, &mut out);
+    if ground.evicts {
+        purge = purge.among_evicting();
+    }
     loop {
         for effect in out.drain(..) {
             match effect {

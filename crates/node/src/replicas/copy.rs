@@ -30,6 +30,7 @@ use shoal_core::{Epoch, NodeId, PartitionId};
 use shoal_storage::{Commit, Engine, Patience};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
 /// Takes the answer to one question, or hears that there is none: what was done is not known then.
@@ -56,6 +57,8 @@ pub(crate) struct Place {
     pub(crate) slots: Range<u16>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) form: Form,
+    /// Whether records of it go by themselves where there is no room.
+    pub(crate) evicts: bool,
     /// Where its life is kept; `None` for a copy in memory.
     pub(crate) lives: Option<Arc<Lives>>,
     pub(crate) settled: Arc<SettleQueue>,
@@ -64,6 +67,8 @@ pub(crate) struct Place {
 /// A partition's copy.
 pub(crate) struct PartitionCopy {
     place: Place,
+    /// Whether records may go by themselves. Nothing is kept of digests then: nobody tells them.
+    evicts: AtomicBool,
     /// The digests that are kept of what it holds. Taken after `state`.
     tree: Mutex<Tree>,
     /// Held by whoever changes the copy's life or its owners, also while a disk is waited for. Taken
@@ -153,7 +158,18 @@ impl PartitionCopy {
         }
         let state = State { replica, kept: Commit::DONE, waiting: Vec::new(), is_void: false };
         let tree = Mutex::new(Tree::new(limits.secret, place.slots.clone()));
-        Ok(Self { place, tree, change: Mutex::default(), state: Mutex::new(state) })
+        let (evicts, change) = (AtomicBool::new(false), Mutex::default());
+        let copy = Self { place, evicts, tree, change, state: Mutex::new(state) };
+        if copy.place.evicts {
+            copy.begin_to_evict();
+        }
+        Ok(copy)
+    }
+
+    /// Records may go by themselves from now on, for good.
+    pub(crate) fn begin_to_evict(&self) {
+        self.evicts.store(true, Ordering::Relaxed);
+        self.tree.lock().end();
     }
 
     /// Begins the life that the present owners name for this copy, without emptying it, unless it
@@ -340,7 +356,8 @@ impl PartitionCopy {
 
     fn shelf(&self, patience: Patience) -> EngineShelf<'_> {
         let Place { engine, keyspace, form, .. } = &self.place;
-        EngineShelf::new(&**engine, keyspace.0, *form, patience, &self.tree)
+        let evicts = self.evicts.load(Ordering::Relaxed);
+        EngineShelf::new(&**engine, keyspace.0, *form, patience, evicts, &self.tree)
     }
 }
 

@@ -48,9 +48,19 @@ pub(crate) fn disk(at: &Path) -> Arc<dyn Engine> {
     opened(Arc::new(engine.expect("an engine opens")))
 }
 
+/// An engine whose space of so many bytes makes room for what comes.
+pub(crate) fn cache(max_memory: u64) -> Arc<dyn Engine> {
+    let engine = Arc::new(MemoryEngine::new(rules(), MemoryOptions::default()));
+    opened_with(engine, Some(max_memory), true)
+}
+
 fn opened(engine: Arc<dyn Engine>) -> Arc<dyn Engine> {
-    let (durability, max_memory) = (Durability::Always, None);
-    let options = SpaceOptions { partitions: 256, durability, max_memory, evict: false };
+    opened_with(engine, None, false)
+}
+
+fn opened_with(engine: Arc<dyn Engine>, max_memory: Option<u64>, evict: bool) -> Arc<dyn Engine> {
+    let durability = Durability::Always;
+    let options = SpaceOptions { partitions: 256, durability, max_memory, evict };
     engine.open_space(KEYSPACE.0, options).expect("a space opens");
     engine
 }
@@ -91,6 +101,7 @@ pub(crate) fn copy_that(
         slots: 0..64,
         engine: Arc::clone(engine),
         form,
+        evicts: false,
         lives,
         settled: Arc::clone(&settled),
     };

@@ -15,7 +15,7 @@ use shoal_core::codec::record::{Form, Head, head};
 use shoal_core::record::Rank;
 use shoal_core::repair::Tree;
 use shoal_core::replica::{Put, Shelf};
-use shoal_core::{Body, Record, Slot};
+use shoal_core::{Body, Record, Slot, Version};
 use shoal_storage::{Address, Answer, Commit, Engine, EngineError, Op, Parts, Patience, Tally};
 use std::cell::Cell;
 
@@ -37,6 +37,8 @@ pub(crate) struct EngineShelf<'e> {
     form: Form,
     patience: Patience,
     commit: Cell<Commit>,
+    /// Whether records are evicted here, which leaves marks.
+    evicts: bool,
     /// The digests that are kept of the records. Held while some change, and for a moment by
     /// whoever looks at them.
     tree: &'e Mutex<Tree>,
@@ -48,9 +50,10 @@ impl<'e> EngineShelf<'e> {
         space: u32,
         form: Form,
         patience: Patience,
+        evicts: bool,
         tree: &'e Mutex<Tree>,
     ) -> Self {
-        Self { engine, space, form, patience, commit: Cell::new(Commit::DONE), tree }
+        Self { engine, space, form, patience, commit: Cell::new(Commit::DONE), evicts, tree }
     }
 
     /// What everything seen and put so far depends on.
@@ -162,6 +165,13 @@ impl Shelf for EngineShelf<'_> {
         let commit = self.engine.scan(self.space, slot.number(), after, limit, &mut visit)?;
         self.join(commit);
         damage.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn mark(&self, slot: Slot) -> Version {
+        if !self.evicts {
+            return Version::ZERO;
+        }
+        Version::from_bits(self.engine.mark(self.space, slot.number()))
     }
 
     fn put(&mut self, slot: Slot, records: &[Put<'_>]) -> Result<(), ShelfError> {

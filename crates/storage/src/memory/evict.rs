@@ -1,7 +1,8 @@
 //! Which entry to give up when a cache is full.
 //!
 //! Sampled LRU, as Redis does it: among a few entries looked at in random places, the one unused
-//! for longest goes. An eviction concerns this node alone and leaves no trace in the data.
+//! for longest goes. An eviction concerns this node alone and leaves no trace in the data but the
+//! mark of its slot. What may not be evicted is passed over.
 
 use crate::memory::entry::Hash;
 use crate::memory::partition::Context;
@@ -41,6 +42,9 @@ pub(super) fn evict_one(space: &Space, random: &mut fastrand::Rng, context: Cont
             let tick = space.tick();
             let idle = |stamp| tick.wrapping_sub(stamp);
             guard.sample(random, NEIGHBOURS, |slot, entry| {
+                if context.policy.mark(context.space, entry.value(true)).is_none() {
+                    return;
+                }
                 looked += 1;
                 let stamp = entry.stamp();
                 if idlest.as_ref().is_none_or(|known| idle(stamp) > idle(known.stamp)) {

@@ -378,6 +378,21 @@ impl Engine for MemoryEngine {
         Poll::Ready(Ok(()))
     }
 
+    fn mark(&self, space: u32, slot: u16) -> u128 {
+        self.spaces.load().get(&space).map_or(0, |space| {
+            let (number, slot) = space.locate(slot);
+            space.lock(number).mark(slot)
+        })
+    }
+
+    fn forget_marks(&self, space: u32, slots: Range<u16>) {
+        if let Some(space) = self.spaces.load().get(&space) {
+            for (number, slot) in slots.map(|slot| space.locate(slot)) {
+                space.lock(number).forget_mark(slot);
+            }
+        }
+    }
+
     fn tally(&self, space: u32, slots: Range<u16>) -> Tally {
         let spaces = self.spaces.load();
         let Some(space) = spaces.get(&space).filter(|_| !slots.is_empty()) else {

@@ -1,18 +1,19 @@
 //! A run of slots under one lock.
 //!
-//! Holds: `tally`, `entries` and `bytes` are the sums over the slots; `earliest`, of a slot and
+//! Holds: `tally`, `entries` and `bytes` are the sums over the slots, and `bytes` has the marks
+//! too; a slot's mark never falls until it is forgotten; `earliest`, of a slot and
 //! of the partition, is never later than the first moment at which one of its entries falls due,
 //! but while the sweep is inside, which lowers it again as it goes (see the sweep).
 //! Slots without keys and tally are not allocated, nor is the list of them before the first.
 //!
 //! In a space that evicts, entries go behind the caller's back, so what the caller knows of a
 //! key may be out of date by the time its change arrives. There a slot's tally is therefore what
-//! its entries say, each one key, and expiring if it ever falls due; elsewhere it is the sum of
-//! what the changes said.
+//! its entries count for by the policy; elsewhere it is the sum of what the changes said.
 
 use crate::engine::{Op, Parts, Policy, Tally};
 use crate::memory::bucket::Bucket;
 use crate::memory::entry::{Entry, Hash};
+use crate::memory::size::size_class;
 use crate::memory::slots::{Slot, Slots};
 use crate::memory::table::Place;
 
@@ -60,6 +61,8 @@ pub(super) struct Partition {
     earliest: u64,
     stamped: bool,
     closed: bool,
+    /// By slot, the greatest mark of what was evicted; nothing before the first that is not 0.
+    marks: Box<[u128]>,
 }
 
 impl Partition {
@@ -74,6 +77,7 @@ impl Partition {
             earliest: u64::MAX,
             stamped,
             closed: false,
+            marks: Box::default(),
         }
     }
 
@@ -155,10 +159,16 @@ impl Partition {
                     *entry = Entry::new(op.at.key, value, stamp);
                 }
                 put = Some((entry.size(), context.due(entry.value(self.stamped))));
+                if self.stamped {
+                    tally = tally.plus(weigh(entry.value(true), context));
+                }
             }
             (None, Some(value)) => {
                 let entry = Entry::new(op.at.key, value, stamp);
                 put = Some((entry.size(), context.due(entry.value(self.stamped))));
+                if self.stamped {
+                    tally = weigh(entry.value(true), context);
+                }
                 slot.table.insert(context.seed, hash, entry);
                 self.entries += 1;
             }
@@ -173,9 +183,6 @@ impl Partition {
             let due = due.unwrap_or(u64::MAX);
             slot.earliest = slot.earliest.min(due);
             self.earliest = self.earliest.min(due);
-            if self.stamped {
-                tally = tally.plus(Tally { keys: 1, expiring: i64::from(due < u64::MAX) });
-            }
         }
         slot.tally = slot.tally.plus(tally);
         self.tally = self.tally.plus(tally);
@@ -188,7 +195,8 @@ impl Partition {
         grown
     }
 
-    /// Evicts the entry of `hash`, if it was not used since `stamp`; returns the bytes that freed.
+    /// Evicts the entry of `hash`, if it may be and was not used since `stamp`, and raises its slot's
+    /// mark; returns the bytes that freed.
     pub(super) fn evict(
         &mut self,
         slot: usize,
@@ -201,6 +209,7 @@ impl Partition {
         let place = held.table.find_where(hash, |entry| {
             entry.stamp() == stamp && Hash::of(context.seed, entry.key()) == hash
         })?;
+        let mark = context.policy.mark(context.space, held.table.entry(place).value(true))?;
         let before = held.table.size();
         let entry = held.table.remove(place);
         let mut freed = (before + entry.size()) as i64 - held.table.size() as i64;
@@ -210,8 +219,37 @@ impl Partition {
         self.entries -= 1;
         self.slots.forget_if_empty(slot);
         freed += list as i64 - self.slots.size() as i64;
+        freed -= self.raise_mark(slot, mark);
         self.bytes -= freed;
         Some(freed)
+    }
+
+    /// Raises a slot's mark; returns the bytes that took.
+    fn raise_mark(&mut self, slot: usize, mark: u128) -> i64 {
+        let before = self.marks_size();
+        if mark > 0 && self.marks.is_empty() {
+            self.marks = std::iter::repeat_n(0, self.width).collect();
+        }
+        if let Some(known) = self.marks.get_mut(slot) {
+            *known = mark.max(*known);
+        }
+        self.marks_size() - before
+    }
+
+    /// The greatest mark of what was evicted in a slot.
+    pub(super) fn mark(&self, slot: usize) -> u128 {
+        self.marks.get(slot).copied().unwrap_or(0)
+    }
+
+    /// Forgets a slot's mark.
+    pub(super) fn forget_mark(&mut self, slot: usize) {
+        if let Some(mark) = self.marks.get_mut(slot) {
+            *mark = 0;
+        }
+    }
+
+    fn marks_size(&self) -> i64 {
+        size_class(size_of_val(&*self.marks)) as i64
     }
 
     /// Shows `visit` a few neighbouring entries of a slot chosen at random, with their stamps.
@@ -373,7 +411,7 @@ impl Partition {
     /// Derives the sums anew; a sentence on what does not add up.
     #[cfg(test)]
     pub(super) fn check(&self, seed: u64) -> Result<(), String> {
-        let mut bytes = self.slots.size();
+        let mut bytes = self.slots.size() + size_class(size_of_val(&*self.marks));
         let (mut entries, mut tally) = (0, Tally::default());
         for slot in self.slots.iter() {
             slot.table.check(seed)?;
@@ -396,7 +434,7 @@ impl Partition {
 
 /// What an entry of a space that evicts counts as.
 fn weigh(value: &[u8], context: Context<'_>) -> Tally {
-    Tally { keys: 1, expiring: i64::from(context.due(value).is_some()) }
+    context.policy.counts(context.space, value)
 }
 
 const fn minus(tally: Tally) -> Tally {

@@ -34,6 +34,8 @@ pub(super) fn floor() -> u64 {
 struct Common {
     addresses: Vec<String>,
     keyspace: String,
+    /// Whether values go by themselves, so that a read of nothing shows nothing.
+    forgets: bool,
     /// Nodes that the odd clients keep away from.
     avoided: Vec<AtomicBool>,
     stop: AtomicBool,
@@ -92,9 +94,31 @@ impl Load {
         clients: usize,
         seed: u64,
     ) -> Self {
+        Self::start_with(rig, (keyspace, false), nodes, clients, seed)
+    }
+
+    /// The same in a keyspace of this name that evicts.
+    pub(super) fn start_in_cache(
+        rig: &Rig,
+        keyspace: &str,
+        nodes: &[usize],
+        clients: usize,
+        seed: u64,
+    ) -> Self {
+        Self::start_with(rig, (keyspace, true), nodes, clients, seed)
+    }
+
+    fn start_with(
+        rig: &Rig,
+        (keyspace, forgets): (&str, bool),
+        nodes: &[usize],
+        clients: usize,
+        seed: u64,
+    ) -> Self {
         let common = Arc::new(Common {
             addresses: nodes.iter().map(|number| rig.address(*number)).collect(),
             keyspace: keyspace.to_owned(),
+            forgets,
             avoided: nodes.iter().map(|_| AtomicBool::new(false)).collect(),
             stop: AtomicBool::new(false),
             origin: Instant::now(),
@@ -275,8 +299,11 @@ impl Worker {
         let begun = self.common.now();
         let answer = client.line(&command);
         let ended = self.common.now();
+        let forgets = self.common.forgets;
         let mut note = |what, state| {
-            self.done.push((place, Operation { what, state, begun, ended }));
+            if !forgets || (what, state) != (What::Saw, None) {
+                self.done.push((place, Operation { what, state, begun, ended }));
+            }
         };
         match (answer, wanted) {
             (Ok(Reply::Error(text)), _) if UNDONE.iter().any(|code| text.starts_with(code)) => {

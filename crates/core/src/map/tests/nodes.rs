@@ -213,14 +213,7 @@ fn a_cluster_has_only_so_many_nodes() {
 }
 
 #[test]
-fn what_evicts_is_to_have_one_replica_and_what_has_several_does_not_begin_to() {
-    let evicting = KeyspaceOptions {
-        max_memory: Some(1 << 20),
-        eviction: Eviction::Lru,
-        ..KeyspaceOptions::default()
-    };
-    assert_eq!(evicting.replicas(), Replication::Count(1));
-    assert_eq!(KeyspaceOptions::default().replicas(), Replication::Count(3));
+fn what_has_several_replicas_does_not_begin_to_evict() {
     let make = Command::CreateKeyspace {
         name: "kept".to_owned(),
         spec: KeyspaceSpec::new(EngineKind::Memory),

@@ -161,6 +161,12 @@ impl Tree {
         }
     }
 
+    /// Keeps nothing from now on: what is stored changes without being told.
+    pub fn end(&mut self) {
+        self.slots = 0..0;
+        self.kept.clear();
+    }
+
     /// Nothing is known any more of the slots of which `is` is true, and walks through them are
     /// void: something was changed without being told.
     pub fn forget(&mut self, is: impl Fn(Slot) -> bool) {

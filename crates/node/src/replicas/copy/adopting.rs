@@ -119,6 +119,8 @@ impl PartitionCopy {
     fn empty(&self) -> Result<(), ShelfError> {
         self.tree.lock().forget(|_| true);
         let emptied = self.remove_all();
+        // What was evicted in the life before says nothing of the next.
+        self.place.engine.forget_marks(self.place.keyspace.0, self.place.slots.clone());
         // Somebody may have begun to count meanwhile.
         self.tree.lock().forget(|_| true);
         emptied

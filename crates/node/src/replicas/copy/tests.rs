@@ -1,8 +1,8 @@
 //! A copy answers what its machine decides, once that is durable, and keeps its life.
 
 use super::super::rig::{
-    KEYSPACE, ME, NOW_MS, copy, copy_that, disk, epoch, live, member, memory, owners, tombstone,
-    version,
+    KEYSPACE, ME, NOW_MS, cache, copy, copy_that, disk, epoch, live, member, memory, owners,
+    tombstone, version,
 };
 use super::*;
 use shoal_core::quorum::{Ask, Header, Item, Origin};
@@ -265,4 +265,54 @@ fn a_copy_that_was_not_trusted_once_is_never_trusted_again() {
     assert!(again.is_lost(), "a clean stop in between brings nothing back");
     again.adopt(&owners(8, &[member(1, 8)], &[])).expect("it is adopted");
     assert!(!again.is_lost(), "the loss was accepted");
+}
+
+#[test]
+fn what_is_evicted_leaves_a_mark_and_is_in_no_digest() {
+    let engine = cache(100_000);
+    let (me, other) = (member(ME.0, 1), member(2, 1));
+    let (copy, settled) = copy(&engine, Form::Plain, owners(1, &[me, other], &[]));
+    copy.begin_to_evict();
+    copy.found().expect("it begins");
+    let say = |ask| said(&copy, &settled, envelope(1, ask)).reply;
+    let held = || {
+        let Reply::Page { items, mark, .. } = say(Ask::Page { after: None, limit: 10_000 }) else {
+            panic!("no page")
+        };
+        (items.len() as u64, mark)
+    };
+    assert_eq!(say(take("key", live(500, "value"))), Reply::Accepted);
+    assert_eq!(say(take("gone", tombstone(600))), Reply::Accepted);
+    let count = || match say(Ask::Leaves { count: 1 }) {
+        Reply::Leaves(leaves) => leaves[0].count,
+        other => panic!("no digest: {other:?}"),
+    };
+    assert_eq!(count(), 2);
+    let long = "x".repeat(10_000).leak();
+    for number in 0..50_u64 {
+        let item = Item { key: format!("other {number}").into(), record: live(501 + number, long) };
+        let origin = Origin::Fresh { base: None, last: false };
+        assert_eq!(say(Ask::Take { items: Arc::from([item]), origin }), Reply::Accepted);
+        assert_eq!(count(), held().0, "however much went");
+    }
+    let Reply::Found { record: None, mark, .. } = say(read("key")) else {
+        panic!("it was used least")
+    };
+    assert_eq!(held().1, mark);
+    assert!((version(501)..version(551)).contains(&mark), "the greatest that went: {mark}");
+    assert_eq!(found(said(&copy, &settled, envelope(1, read("gone")))), Some(tombstone(600)));
+    // Nothing as old as what went is taken where nothing is, and anything newer is.
+    let kept = |record| {
+        let items = Arc::from([Item { key: "key".into(), record }]);
+        say(Ask::Take { items, origin: Origin::Kept { floor: Floor::ZERO } })
+    };
+    assert_eq!(kept(live(500, "value")), Reply::BelowMark(mark));
+    assert_eq!(say(take("key", live(501, "older"))), Reply::Newer(mark));
+    assert_eq!(kept(live(551, "newer")), Reply::Accepted);
+    // Another life begins without marks.
+    let again = owners(2, &[member(ME.0, 1), other], &[member(ME.0, 2), other]);
+    copy.adopt(&owners(2, &[other], &[])).expect("it is an owner no more");
+    copy.forget().expect("it is emptied");
+    copy.adopt(&Arc::new(Owners { epoch: epoch(3), ..(*again).clone() })).expect("it comes back");
+    assert_eq!(engine.mark(KEYSPACE.0, 3), 0);
 }

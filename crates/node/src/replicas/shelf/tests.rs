@@ -24,7 +24,7 @@ fn tree() -> Mutex<Tree> {
 }
 
 fn shelf<'e>(engine: &'e dyn Engine, form: Form, tree: &'e Mutex<Tree>) -> EngineShelf<'e> {
-    EngineShelf::new(engine, KEYSPACE.0, form, Patience::Block, tree)
+    EngineShelf::new(engine, KEYSPACE.0, form, Patience::Block, false, tree)
 }
 
 fn slot(number: u16) -> Slot {
@@ -170,7 +170,7 @@ fn a_page_is_never_read_by_whoever_may_not_wait() {
     let (_directory, engines) = engines();
     for (engine, form) in &engines {
         let tree = tree();
-        let shelf = EngineShelf::new(&**engine, KEYSPACE.0, *form, Patience::Inline, &tree);
+        let shelf = EngineShelf::new(&**engine, KEYSPACE.0, *form, Patience::Inline, false, &tree);
         assert_eq!(shelf.page(slot(0), None, 1, |_, _| true), Err(ShelfError::Cold));
     }
 }
