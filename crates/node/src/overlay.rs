@@ -17,6 +17,7 @@ pub(crate) use standing::Standing;
 
 use crate::access::Access;
 use crate::afar::{Joined, Next, Spot, Wanted, conflict};
+use crate::coordinator::{MAX_BATCH_BYTES, bytes_of};
 use crate::errand::AT_ONCE;
 use crate::refusal::{Code, Halt, Refusal, unknown};
 use crate::request::{Answer as Given, Sink, Updated};
@@ -141,6 +142,10 @@ impl<'n> Access<'n> {
             Halt::Refused(_) if self.errands.may_have_changed() => unknown().into(),
             halt => halt,
         })?;
+        if !overlay.groups.iter().all(Group::fits) {
+            let message = format!("the keys of one slot take at most {MAX_BATCH_BYTES} bytes");
+            return Err(Refusal::new(Code::TooLarge, message).into());
+        }
         if footprint.side_by_side {
             self.send_side_by_side(&overlay)?;
         } else {
@@ -204,12 +209,7 @@ impl<'n> Access<'n> {
                 }
                 Err(refusal) => refusal,
             };
-            let changed_since = refusal.code == Code::Conflict;
-            if any_sent && changed_since && group.only_removes() {
-                // Whoever changed it since did so after it was gone.
-                continue;
-            }
-            if !any_sent && changed_since && self.may_begin_anew() {
+            if !any_sent && refusal.code == Code::Conflict && self.may_begin_anew() {
                 return Err(Halt::Away);
             }
             return Err(if any_sent { unknown() } else { refusal }.into());
@@ -286,8 +286,10 @@ impl<'n> Access<'n> {
 }
 
 impl Group {
-    fn only_removes(&self) -> bool {
-        self.entries.iter().all(|entry| matches!(entry.next.0.0, OwnedBody::Tombstone))
+    /// Whether it is one message for everybody who is asked.
+    fn fits(&self) -> bool {
+        let bodies = self.entries.iter().map(|entry| (&entry.key, &entry.next.0.0));
+        bytes_of(bodies) <= MAX_BATCH_BYTES
     }
 
     /// What is to be written, and what must be as it was.

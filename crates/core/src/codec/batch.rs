@@ -16,6 +16,7 @@ use crate::record::{OwnedBody, OwnedRecord};
 use crate::update::Tag;
 use crate::version::Version;
 use bytes::Bytes;
+use std::collections::HashSet;
 
 /// The first byte of a batch that is passed on.
 pub const FORMAT: u8 = 2;
@@ -50,7 +51,8 @@ pub fn write_batch(batch: &ForwardBatch, out: &mut Vec<u8>) {
 /// Reads a question, all of `bytes`.
 ///
 /// # Errors
-/// [`CodecError`] where the bytes are none, or one of an unknown format.
+/// [`CodecError`] where the bytes are none, or one of an unknown format, or of no key, or of one
+/// twice.
 pub fn read_batch(bytes: &Bytes) -> Result<ForwardBatch, CodecError> {
     let mut input = Input::open(bytes, FORMAT)?;
     let header = input.header()?;
@@ -59,7 +61,19 @@ pub fn read_batch(bytes: &Bytes) -> Result<ForwardBatch, CodecError> {
     let parts: Result<Vec<Part>, CodecError> = (0..count).map(|_| read_part(&mut input)).collect();
     let parts = parts?;
     input.finished()?;
+    is_of_different(parts.iter().map(|part| &part.key))?;
     Ok(ForwardBatch { header, level, parts })
+}
+
+/// Refuses a batch of nothing, and one that has a key twice.
+pub(super) fn is_of_different<'k>(keys: impl Iterator<Item = &'k Bytes>) -> Result<(), CodecError> {
+    let mut known = HashSet::new();
+    let (mut count, mut all) = (0_usize, true);
+    for key in keys {
+        count += 1;
+        all &= known.insert(key);
+    }
+    if count > 0 && all { Ok(()) } else { Err(CodecError::Invalid("no key, or one twice")) }
 }
 
 fn read_part(input: &mut Input) -> Result<Part, CodecError> {
@@ -180,8 +194,14 @@ mod tests {
             },
         );
         let level = prop_oneof![Just(Level::One), Just(Level::Quorum), Just(Level::All)];
-        (header, level, prop::collection::vec(part(), 0..5))
-            .prop_map(|(header, level, parts)| ForwardBatch { header, level, parts })
+        let parts = prop::collection::vec(part(), 1..5).prop_filter("each key once", |parts| {
+            is_of_different(parts.iter().map(|part| &part.key)).is_ok()
+        });
+        (header, level, parts).prop_map(|(header, level, parts)| ForwardBatch {
+            header,
+            level,
+            parts,
+        })
     }
 
     fn outcome() -> impl Strategy<Value = BatchOutcome> {
@@ -197,6 +217,24 @@ mod tests {
             Just(BatchOutcome::Elsewhere),
             Just(BatchOutcome::Unknown),
         ]
+    }
+
+    #[test]
+    fn a_batch_of_nothing_and_one_with_a_key_twice_are_refused() {
+        let header = Header {
+            keyspace: Incarnation(1),
+            slot: Slot::of(b"k"),
+            epoch: MapVersion::default(),
+            clock: Stamp(1),
+        };
+        let part = Part { key: Bytes::from_static(b"k"), when: Condition::Any, next: None };
+        for (parts, is_good) in
+            [(vec![], false), (vec![part.clone()], true), (vec![part.clone(), part], false)]
+        {
+            let mut out = Vec::new();
+            write_batch(&ForwardBatch { header, level: Level::Quorum, parts }, &mut out);
+            assert_eq!(read_batch(&out.into()).is_ok(), is_good);
+        }
     }
 
     proptest! {

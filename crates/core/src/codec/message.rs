@@ -13,6 +13,7 @@ pub(super) mod fields;
 pub(super) mod input;
 
 use super::CodecError;
+use super::batch::is_of_different;
 use crate::quorum::{Answer, Ask, Base, Envelope, Guarded, Item, Origin, Refusal, Reply, Shown};
 use crate::repair::{Digest, HashRange, Leaf};
 use crate::version::Version;
@@ -357,7 +358,9 @@ impl Input {
             };
             Ok(Guarded { key, base, next: self.option(Self::record)? })
         };
-        (0..count).map(part).collect()
+        let parts: Arc<[Guarded]> = (0..count).map(part).collect::<Result<_, _>>()?;
+        is_of_different(parts.iter().map(|part| &part.key))?;
+        Ok(parts)
     }
 
     fn mark(&mut self) -> Result<Version, CodecError> {

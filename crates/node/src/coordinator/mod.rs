@@ -33,6 +33,7 @@ pub(crate) use ask::Question;
 pub(crate) use job::Done;
 pub(crate) use routes::Routes;
 pub use tally::{Queues, RequestFigure};
+pub(crate) use write::{MAX_BATCH_BYTES, bytes_of};
 
 use crate::clock::NodeClock;
 use crate::replicas::Copies;

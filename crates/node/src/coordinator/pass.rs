@@ -4,7 +4,7 @@
 //! or said that it does not carry it out. While owners agree on who is up they all ask the same one
 //! first.
 
-use super::write::MAX_BATCH_BYTES;
+use super::write::{MAX_BATCH_BYTES, bytes_of};
 use super::{About, Coordinator, DEADLINE, nobody};
 use crate::transport::{Kind, Unreachable};
 use bytes::Bytes;
@@ -164,7 +164,9 @@ impl Coordinator {
         done: Done<BatchOutcome>,
     ) {
         let done = self.counted(about.level, done);
-        if bytes_of(&parts) > MAX_BATCH_BYTES {
+        let is_one_message =
+            bytes_of(parts.iter().map(|part| (&part.key, body_of(part)))) <= MAX_BATCH_BYTES;
+        if !is_one_message {
             return done(BatchOutcome::NoQuorum(nobody()));
         }
         self.pass(Passing::new(about, Parts(parts)), done);
@@ -263,13 +265,9 @@ impl<T> Passing<T> {
     }
 }
 
-/// How many bytes the records of a batch and what guards them take, about.
-fn bytes_of(parts: &[Part]) -> usize {
-    let bytes = |part: &Part| match &part.next {
-        Some((OwnedBody::Live { bytes, .. }, _)) => 192 + part.key.len() + bytes.len(),
-        _ => 192 + part.key.len(),
-    };
-    parts.iter().map(bytes).sum()
+/// What a part writes; what it only looks at is as short as a tombstone.
+fn body_of(part: &Part) -> &OwnedBody {
+    part.next.as_ref().map_or(&OwnedBody::Tombstone, |(body, _)| body)
 }
 
 #[cfg(test)]

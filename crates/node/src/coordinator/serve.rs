@@ -14,8 +14,9 @@ use shoal_core::codec::forward::{read_forward, write_forwarded};
 use shoal_core::codec::message::{read_envelope, write_answer};
 use shoal_core::ids::ReplicaIncarnation;
 use shoal_core::quorum::{
-    Answer, BatchOutcome, Envelope, Forward, Forwarded, Header, Level, Member, Refusal, Reply,
+    Answer, Ask, BatchOutcome, Envelope, Forward, Forwarded, Header, Level, Member, Refusal, Reply,
 };
+use shoal_core::slot::Slot;
 use shoal_storage::Patience;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -55,6 +56,10 @@ impl Coordinator {
     pub(crate) fn serve_data(self: &Arc<Self>, body: &Bytes, answerer: Answerer) {
         // Whoever sends what cannot be read is told that there is no answer.
         let Ok(envelope) = read_envelope(body) else { return };
+        if matches!(envelope.ask, Ask::Copy(_)) {
+            // Only a copy asks that, of itself.
+            return;
+        }
         self.clock.hear(envelope.header.clock);
         let tell = move |answer: Option<Answer>| {
             // Without one the asker hears that there is none.
@@ -89,6 +94,9 @@ impl Coordinator {
 
     fn serve_batch(self: &Arc<Self>, body: &Bytes, answerer: Answerer) {
         let Ok(forward) = batch::read_batch(body) else { return };
+        if forward.parts.iter().any(|part| Slot::of(&part.key) != forward.header.slot) {
+            return;
+        }
         self.clock.hear(forward.header.clock);
         let tell = move |outcome: BatchOutcome| {
             let mut body = Vec::with_capacity(128);

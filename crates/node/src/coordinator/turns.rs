@@ -97,7 +97,9 @@ impl Coordinator {
     }
 
     fn stand_in_line(self: &Arc<Self>, about: &About, keys: Vec<Bytes>, task: Task) {
-        let names: Vec<Name> = keys.into_iter().map(|key| (about.keyspace, key)).collect();
+        // Copied: they are kept for a while, and may be cut from a long message.
+        let name = |key: Bytes| (about.keyspace, Bytes::copy_from_slice(&key));
+        let names: Vec<Name> = keys.into_iter().map(name).collect();
         let until = Instant::now() + DEADLINE;
         let mut turn = Turn { id: 0, until, about: about.clone(), names, task };
         let mut state = self.turns.0.lock();

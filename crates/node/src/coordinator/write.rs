@@ -36,7 +36,7 @@ impl Coordinator {
         done: Done<WriteOutcome>,
     ) -> Result<(), ClockError> {
         let done = self.counted(about.level, done);
-        if bytes_of(&records) > MAX_BATCH_BYTES {
+        if bytes_of(records.iter().map(|(key, body, _)| (key, body))) > MAX_BATCH_BYTES {
             done(WriteOutcome::NoQuorum(nobody()));
             return Ok(());
         }
@@ -92,13 +92,14 @@ impl Coordinator {
     }
 }
 
-/// How many bytes the records of a batch take, about.
-fn bytes_of(records: &[Entry]) -> usize {
-    let bytes = |(key, body, _): &Entry| match body {
-        OwnedBody::Live { bytes, .. } => 64 + key.len() + bytes.len(),
-        OwnedBody::Tombstone => 64 + key.len(),
+/// How many bytes a batch takes that writes this under these keys, at most.
+pub(crate) fn bytes_of<'r>(records: impl Iterator<Item = (&'r Bytes, &'r OwnedBody)>) -> usize {
+    const EACH: usize = 192;
+    let bytes = |(key, body): (&Bytes, &OwnedBody)| match body {
+        OwnedBody::Live { bytes, .. } => EACH + key.len() + bytes.len(),
+        OwnedBody::Tombstone => EACH + key.len(),
     };
-    records.iter().map(bytes).sum()
+    records.map(bytes).sum()
 }
 
 /// Leaves the last record of each key: all of a batch have one version, so nothing else could

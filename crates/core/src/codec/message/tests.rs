@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::Stamp;
+use crate::codec::batch::is_of_different;
 use crate::ids::{Incarnation, MapVersion, NodeId, ReplicaIncarnation};
 use crate::quorum::{Header, Member};
 use crate::record::{OwnedBody, OwnedRecord, Rank};
@@ -89,13 +90,19 @@ fn range() -> impl Strategy<Value = HashRange> {
 }
 
 fn guarded() -> impl Strategy<Value = Vec<Guarded>> {
-    let base = prop_oneof![Just(Base::Nothing), rank().prop_map(Base::Record)];
+    let base = prop_oneof![
+        Just(Base::Nothing),
+        rank().prop_map(Base::Record),
+        rank().prop_map(Base::Missed)
+    ];
     let part = (key(), base, prop::option::of(record())).prop_map(|(key, base, next)| Guarded {
         key,
         base,
         next,
     });
-    prop::collection::vec(part, 0..4)
+    prop::collection::vec(part, 1..4).prop_filter("each key once", |parts: &Vec<Guarded>| {
+        is_of_different(parts.iter().map(|part| &part.key)).is_ok()
+    })
 }
 
 fn ask() -> impl Strategy<Value = Ask> {

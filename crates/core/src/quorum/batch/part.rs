@@ -147,7 +147,11 @@ impl Track {
             // What lies below the own attempt does not show in any read.
             self.seen = self.seen.max(told.filter(|told| Some(*told) < newest));
         } else {
-            self.seen = newest;
+            // A value that was missed is none, as whoever reads it would find.
+            self.seen = match base {
+                Base::Record(rank) => Some(rank),
+                Base::Nothing | Base::Missed(_) => None,
+            };
         }
     }
 

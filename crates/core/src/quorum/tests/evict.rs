@@ -149,3 +149,22 @@ fn an_update_of_a_missed_value_knows_none_and_lies_above_the_marks() {
     let record = live(version(900, 1, 1), "new");
     assert_eq!(out, [take(1, 2, &[item("k", &record)], Origin::Update { base })]);
 }
+
+#[test]
+fn a_batch_over_a_missed_value_goes_by_there_being_none() {
+    let (next, mut out) = ((OwnedBody::Live { kind: PLAIN, bytes: key("new") }, None), Vec::new());
+    let parts = vec![Part { key: key("k"), when: Condition::Absent, next: Some(next) }];
+    let (set, zero) = (owners(1, &[1, 2, 3], &[]), |_: &Bytes| Version::ZERO);
+    let mut batch = Batch::start(ME, parts, Level::Quorum, set, zero, |_| true, &mut out).unwrap();
+    out.clear();
+    let mut hears = |from, reply| {
+        let mut out = Vec::new();
+        batch.on(Event::Answered(answer(from, 2, reply)), &mut At(200), &mut out);
+        out
+    };
+    assert_eq!(hears(1, evicted(version(900, 0, 3))), []);
+    let out = hears(2, found(Some(&old()), true, Floor::ZERO));
+    let base = Base::Missed(old().borrow().rank());
+    let [Effect::Send { ask: Ask::Batch { parts }, .. }] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(parts[0].base, base, "it is as if it were not there");
+}
