@@ -85,10 +85,10 @@ tables! {
         gauge "shoal_copies_taking_in" "Copies of partitions that come in to this node." |s| s.cluster.taking_in as u64;
         gauge "shoal_requests_coordinated" "Requests that this node asks replicas for at this moment." |s| s.cluster.under_way as u64;
         gauge "shoal_queued_turns" "Changes of keys that wait for those before them on their key." |s| s.cluster.queues.turns as u64;
-        gauge "shoal_queued_cold_questions" "Questions of other nodes that wait for their turn to wait for the disk." |s| s.cluster.queues.cold as u64;
-        gauge "shoal_queued_unplaced_questions" "Questions of other nodes about partitions that a map to come may place here." |s| s.cluster.queues.homeless as u64;
+        gauge "shoal_queued_cold_questions" "Questions to copies of this node that wait for their turn to wait for the disk." |s| s.cluster.queues.cold as u64;
+        gauge "shoal_queued_unplaced_questions" "Questions about partitions that a map to come may place here." |s| s.cluster.queues.homeless as u64;
         gauge "shoal_queued_for_map" "Requests that wait for a newer map." |s| s.cluster.queues.mapless as u64;
-        gauge "shoal_queued_settling" "Answers to other nodes that wait until what they speak of is durable." |s| s.cluster.queues.settling as u64;
+        gauge "shoal_queued_settling" "Answers of copies of this node that wait until what they speak of is durable." |s| s.cluster.queues.settling as u64;
         gauge "shoal_resident_memory_bytes" "Resident memory of the process." |s| s.resident;
     }
 

@@ -49,25 +49,32 @@ pub(crate) struct Said {
     pub(super) lost_copies: u32,
 }
 
+impl Said {
+    /// Without what is longer than any code.
+    fn bounded(mut self) -> Self {
+        self.refusing = self.refusing.filter(|code| code.len() <= MAX_CODE);
+        self
+    }
+}
+
 /// What nodes have said last.
 #[derive(Default)]
 pub(crate) struct Conditions(Mutex<BTreeMap<NodeId, Said>>);
 
 impl Conditions {
     /// Takes note of what a node says of itself.
-    fn note(&self, mut said: Said) {
+    fn note(&self, said: Said) {
         let mut all = self.0.lock();
         let node = NodeId(said.node);
         if all.len() < MAX_NODES || all.contains_key(&node) {
-            said.refusing = said.refusing.filter(|code| code.len() <= MAX_CODE);
-            all.insert(node, said);
+            all.insert(node, said.bounded());
         }
     }
 
     /// Takes over what the leader of the map has heard.
     fn replace(&self, all: Vec<Said>) {
-        let all = all.into_iter().take(MAX_NODES).map(|said| (NodeId(said.node), said));
-        *self.0.lock() = all.collect();
+        let all = all.into_iter().take(MAX_NODES).map(Said::bounded);
+        *self.0.lock() = all.map(|said| (NodeId(said.node), said)).collect();
     }
 
     fn all(&self) -> Vec<Said> {

@@ -3,8 +3,8 @@
 //!
 //! Holds: frames are numbered and written in one order, whoever writes them. Everything that waits
 //! is framed and written with one call, short bodies copied behind their heads, long ones sent from
-//! where they are. Nobody waits here, neither for the system nor for another who is writing: what
-//! could not be written is left to the task.
+//! where they are. Nobody waits for the system here, and whoever asks or answers not for another who
+//! is writing either: what could not be written is left to the task.
 //!
 //! Does not know: what frames mean, when to write.
 

@@ -248,6 +248,9 @@ fn evict(options: &mut Options) {
         options.hints = 6;
         options.keys = 12;
     }
+    if options.seed.is_multiple_of(3) {
+        options.swaps = 0.3;
+    }
     let moves = options.faults.moves || options.seed.is_multiple_of(2);
     options.faults = Faults { crashes: true, cuts: true, moves, ..options.faults };
 }

@@ -39,7 +39,7 @@ pub(crate) fn judge(history: &[Entry], clocks_agree: bool, evicts: bool) -> Resu
             Told::Found { value: None, .. } if evicts => continue,
             Told::Found { rank, .. } => (rank.map(|rank| rank.version), false),
             Told::Swapped { .. } => {
-                swapped(entry, *answered, &mut by_key);
+                swapped(entry, *answered, evicts, &mut by_key);
                 continue;
             }
             Told::Written { version: None }
@@ -65,7 +65,12 @@ pub(crate) fn judge(history: &[Entry], clocks_agree: bool, evicts: bool) -> Resu
 }
 
 /// A swap has read what it was judged by, and has written.
-fn swapped<'h>(entry: &'h Entry, answered: u64, by_key: &mut BTreeMap<&'h Bytes, Vec<Seen>>) {
+fn swapped<'h>(
+    entry: &'h Entry,
+    answered: u64,
+    evicts: bool,
+    by_key: &mut BTreeMap<&'h Bytes, Vec<Seen>>,
+) {
     for key in &entry.request.keys {
         let Some(wish) = entry.wish(key) else { continue };
         let asked = entry.asked;
@@ -77,8 +82,9 @@ fn swapped<'h>(entry: &'h Entry, answered: u64, by_key: &mut BTreeMap<&'h Bytes,
                 let event = tag.version != tag.written;
                 all.push(Seen { version: Some(tag.version), event, ..read });
             }
-            Condition::Absent => all.push(read),
-            Condition::Any | Condition::Present => {}
+            // Where keys are evicted it may have missed what there was.
+            Condition::Absent if !evicts => all.push(read),
+            Condition::Absent | Condition::Any | Condition::Present => {}
         }
         let version = entry.told_version(key);
         if version.is_some() {
