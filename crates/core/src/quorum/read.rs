@@ -12,18 +12,19 @@
 //! Holds: expiry is judged once, by the greatest clock among the answers, and an expired record
 //! is called expired only when a quorum of clocks is past its time.
 
+mod seen;
+
+use self::seen::Seen;
 use super::answers::Answers;
 use super::{
     Answer, Ask, Effect, Event, Found, Item, Level, Member, NoQuorum, Origin, Owners, ReadOutcome,
     Refusal, Reply,
 };
-use crate::clock::Stamp;
 use crate::ids::NodeId;
 use crate::planted::{Bug, planted};
 use crate::probe::probe;
-use crate::record::{OwnedRecord, Rank};
+use crate::record::OwnedRecord;
 use crate::replica::Floor;
-use crate::version::Version;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -46,39 +47,6 @@ pub struct Read {
     /// Who was asked for the newest record itself and has not sent it yet.
     fetching: Vec<NodeId>,
     state: State,
-}
-
-#[derive(Clone, Debug)]
-struct Seen {
-    rank: Option<Rank>,
-    record: Option<OwnedRecord>,
-    floor: Floor,
-    /// Up to where it has evicted.
-    mark: Version,
-    clock: Stamp,
-    /// Whether it said itself what it holds.
-    told: bool,
-    /// Whether it has taken the newest record since, or something newer.
-    repaired: bool,
-}
-
-impl Seen {
-    /// Whether it has the newest record, or where that is a tombstone is as if it had: its mark
-    /// keeps out everything that is older.
-    fn has(&self, newest: &Rank) -> bool {
-        let as_good = newest.tombstone || planted(Bug::MarkedHolds);
-        self.rank == Some(*newest) || (as_good && self.is_marked(newest))
-    }
-
-    /// Whether it may have held this newest value, or something newer, and evicted it.
-    fn has_evicted(&self, newest: &Rank) -> bool {
-        !newest.tombstone && self.is_marked(newest)
-    }
-
-    fn is_marked(&self, newest: &Rank) -> bool {
-        let is_value = self.rank.is_some_and(|rank| !rank.tombstone);
-        !is_value && self.mark != Version::ZERO && newest.version <= self.mark
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -388,46 +356,6 @@ impl Read {
         self.ask_another(out);
     }
 
-    /// Notes a later answer of an owner, which may not have answered before.
-    fn note(&mut self, from: Member, clock: Stamp, repaired: bool) {
-        let known = self.seen.of(from).cloned();
-        let mut seen = known.unwrap_or(Seen {
-            rank: None,
-            record: None,
-            floor: Floor::ZERO,
-            mark: Version::ZERO,
-            clock,
-            told: false,
-            repaired: false,
-        });
-        seen.clock = seen.clock.max(clock);
-        seen.repaired |= repaired && matches!(self.state, State::Repairing(..));
-        self.seen.insert(from, seen);
-    }
-
-    /// Notes that an owner, whose mark covers it, did not take the record that was to be repaired: a
-    /// dead one is as good as there.
-    fn note_mark(&mut self, from: Member, clock: Stamp, mark: Version) {
-        let State::Repairing(record, _) = &self.state else { return };
-        let is_dead = record.borrow().is_tombstone();
-        self.note(from, clock, is_dead);
-        if let Some(seen) = self.seen.of_mut(from) {
-            // A value that it told of is gone.
-            seen.rank = seen.rank.filter(|rank| rank.tombstone);
-            seen.mark = seen.mark.max(mark);
-        }
-    }
-
-    /// Whether something newer than the record under repair, which `from` has now, came while the
-    /// read went on, so that the read need not know of it. That is so where it answered before.
-    /// Where it did not, the newer record may be an old one that others have evicted.
-    fn proves_newer(&self, from: Member) -> bool {
-        let State::Repairing(record, _) = &self.state else { return true };
-        let newest = record.borrow().rank();
-        let told = self.seen.of(from).is_some_and(|seen| seen.told);
-        told || !self.seen.iter().any(|(_, seen)| seen.has_evicted(&newest))
-    }
-
     fn evaluate(&mut self, out: &mut Effects) {
         match self.state.clone() {
             State::Asking => self.look(out),
@@ -513,20 +441,6 @@ impl Read {
         } else {
             self.stop_if_hopeless(out);
         }
-    }
-
-    /// Whether some have evicted the newest value, or something newer, and those of the others that
-    /// answered are too few to hold it.
-    fn is_missed(&self, newest: &Rank) -> bool {
-        let evicted = |seen: &Seen| seen.has_evicted(newest) && !seen.repaired;
-        let may_hold = |member| self.seen.of(member).is_some_and(|seen| !evicted(seen));
-        self.seen.iter().any(|(_, seen)| evicted(seen))
-            && !self.owners.reach(Level::Quorum, may_hold)
-    }
-
-    fn missed(&mut self, out: &mut Effects) {
-        probe("read: missed what some have evicted");
-        self.found(None, out);
     }
 
     /// Judges whether the record, which is on a quorum, has expired.
