@@ -337,7 +337,7 @@ impl List {
             "DB",
             "ENGINE",
             "PARTITIONS",
-            "KEYS",
+            "KEYS HERE",
             "SYNC",
             "DEFAULT TTL",
             "MAX MEMORY",

@@ -94,9 +94,9 @@ tables! {
 
     /// Every metric of one keyspace.
     KEYSPACE_METRICS: KeyspaceInfo {
-        gauge "shoal_keyspace_keys" "Keys of the keyspace." |info| u64::try_from(info.tally.keys).unwrap_or(0);
-        gauge "shoal_keyspace_expiring_keys" "Keys of the keyspace that expire." |info| u64::try_from(info.tally.expiring).unwrap_or(0);
-        gauge "shoal_keyspace_bytes" "Bytes of the keyspace, as far as its engine can tell them apart." |info| info.bytes;
+        gauge "shoal_keyspace_keys" "Keys of the keyspace that this node holds." |info| u64::try_from(info.tally.keys).unwrap_or(0);
+        gauge "shoal_keyspace_expiring_keys" "Those of them that expire." |info| u64::try_from(info.tally.expiring).unwrap_or(0);
+        gauge "shoal_keyspace_bytes" "Bytes of the keyspace that this node holds, as far as its engine can tell them apart." |info| info.bytes;
     }
 
     /// Every metric of the partitions of one keyspace.

@@ -2,7 +2,8 @@
 //! `dev.json`: nodes that start together find each other only where they were before.
 //!
 //! Holds: what is remembered is not changed by the next call, only extended by more nodes. The file
-//! is written once all nodes are in the cluster; a directory with nodes and without it is refused.
+//! is written once all nodes are in the cluster; a directory with anything in it, and without the
+//! file, is refused.
 
 use super::folder::Folder;
 use super::nodes::Nodes;
@@ -65,6 +66,11 @@ impl Plan {
                 folder.path().display()
             );
             return Err(Failure::new("dev", message).hint("remove it, or choose another directory"));
+        }
+        let is_empty = |path| fs::read_dir(path).map(|mut inside| inside.next().is_none());
+        if kept.is_none() && !is_empty(folder.path()).unwrap_or(true) {
+            let message = format!("{} has something else in it", folder.path().display());
+            return Err(Failure::new("dev", message).hint("choose another directory"));
         }
         Self::joined(kept, nodes, port)
     }
@@ -183,5 +189,8 @@ mod tests {
         fs::remove_file(folder.path().join(FILE)).unwrap();
         fs::create_dir(folder.path().join("n1")).unwrap();
         assert!(Plan::of(&folder, None, None).unwrap_err().to_string().contains("cut short"));
+        fs::rename(folder.path().join("n1"), folder.path().join("data")).unwrap();
+        let refused = Plan::of(&folder, None, None).unwrap_err().to_string();
+        assert!(refused.contains("something else"), "{refused}");
     }
 }

@@ -88,6 +88,9 @@ impl Node {
         directory: DataDirectory,
         ground: Option<Ground>,
     ) -> Result<Arc<Self>, StartError> {
+        if ground.as_ref().is_some_and(Ground::asks_to_join) {
+            tracing::warn!("not asking to join: the directory has a cluster of this node alone");
+        }
         let store = open_map(&config, &directory)?;
         let map = shoal_meta::MapStore::current(&store);
         let rules = Arc::new(Rules::default());

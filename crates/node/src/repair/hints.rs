@@ -24,8 +24,9 @@ const EVERY: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_millis(100);
 /// How many turns make a second.
 const TURNS_PER_SECOND: usize = 10;
-/// How many are on their way to one node, at most.
-const WINDOW: usize = 32;
+/// How many are on their way to one node, at most: with a turn ten times a second, ten times as
+/// many in a second.
+const WINDOW: usize = 256;
 /// How many of one partition are begun together.
 const AT_ONCE: usize = 16;
 /// After how many bytes a turn ends: 16 MiB in a second.

@@ -26,6 +26,10 @@ impl Ground {
         name: &str,
     ) -> Result<DataDirectory, StartError> {
         if self.peers.first == First::Found {
+            if Note::read(unowned.path())?.is_some() {
+                // It would found a cluster beside the one that it was meant for.
+                return Err(unsaid().into());
+            }
             let cluster = uuid::Uuid::now_v7().as_u128();
             return Ok(unowned.belong(cluster, FIRST_NODE)?);
         }
@@ -70,18 +74,26 @@ impl Ground {
         Ok(Tokens::read(path)?)
     }
 
+    /// Whether a node without a cluster would ask to be let into one.
+    pub(crate) fn asks_to_join(&self) -> bool {
+        matches!(self.peers.first, First::Join { .. })
+    }
+
     fn ask_in(&self, note: &Note) -> Result<Admitted, StartError> {
         let (seeds, replace) = match &self.peers.first {
             First::Join { seeds, replace } => (seeds, *replace),
             First::Expect { seeds, .. } => (seeds, false),
-            First::Found => {
-                let message = "the directory is about to be let into a cluster; say into which \
-                               one with --join";
-                return Err(JoinError::new("joining", message).into());
-            }
+            First::Found => return Err(unsaid().into()),
         };
         let (profile, transport) = (self.profile(), &*self.transport);
         let asked = join::ask_in(transport, seeds, &note.name, note.token, &profile, replace);
         Ok(self.runtime.block_on(asked)?)
     }
+}
+
+/// Why a directory from which a cluster was asked is not to be one of its own.
+fn unsaid() -> JoinError {
+    let message = "the directory is about to be let into a cluster; say into which one with \
+                   --join, or begin with an empty one";
+    JoinError::new("joining", message)
 }
