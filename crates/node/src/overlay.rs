@@ -183,7 +183,11 @@ impl<'n> Access<'n> {
         let limit = self.node.config.max_value_bytes;
         let (outcome, change) = apply(wanted.update, seen.as_ref(), now, limit)?;
         let ttl = spot.keyspace.default_ttl_ms();
-        if let Some(next) = next_of(wanted.update, change, seen.as_ref(), ttl, now) {
+        let next = next_of(wanted.update, change, seen.as_ref(), ttl, now);
+        // What was missed may be found by the next who reads it.
+        let removes = matches!(wanted.update, Update::Delete { when: When::Always });
+        let missed = || (removes && spot.keyspace.evicts()).then_some((OwnedBody::Tombstone, None));
+        if let Some(next) = next.or_else(missed) {
             self.stage(spot, wanted.key, next);
         }
         let version = seen.map(|record| record.version);
@@ -256,7 +260,10 @@ impl<'n> Access<'n> {
                 Update::Set { value: bytes, expiry, when }
             }
             // There was nothing, and there is to be nothing.
-            OwnedBody::Tombstone if tags.is_empty() => return Ok(Ok(false)),
+            OwnedBody::Tombstone if tags.is_empty() && !spot.keyspace.evicts() => {
+                return Ok(Ok(false));
+            }
+            OwnedBody::Tombstone if tags.is_empty() => Update::Delete { when: When::Always },
             OwnedBody::Tombstone => Update::Delete { when },
         };
         let reply = self.consult_update(spot, &entry.key, &update, false)?;

@@ -22,6 +22,12 @@ pub trait Decide {
         before: Option<&Record<'_>>,
         now_ms: Millis,
     ) -> (Self::Answer, Option<(OwnedBody, Option<Millis>)>);
+
+    /// Whether nothing is to be left under the key, whatever there is. Where a value was missed that
+    /// another read may find, it is removed then although nobody is told of it.
+    fn removes(&self) -> bool {
+        false
+    }
 }
 
 /// What came of a read-modify-write.

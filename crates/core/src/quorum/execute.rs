@@ -20,7 +20,7 @@ use super::{
 use crate::ids::NodeId;
 use crate::planted::{Bug, planted};
 use crate::probe::probe;
-use crate::record::OwnedRecord;
+use crate::record::{OwnedBody, OwnedRecord};
 use crate::version::Version;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -215,8 +215,12 @@ impl<D: Decide> Execute<D> {
                 self.decide.decide(before.as_ref(), found.now_ms)
             }
         };
-        let (answer, Some((body, expires_at))) = decided else {
-            return self.answer(Executed::Done { answer: decided.0, version: None }, out);
+        let (answer, change) = decided;
+        let may_be_found = matches!(base, Base::Missed(newest) if !newest.tombstone);
+        let removed =
+            || (may_be_found && self.decide.removes()).then_some((OwnedBody::Tombstone, None));
+        let Some((body, expires_at)) = change.or_else(removed) else {
+            return self.answer(Executed::Done { answer, version: None }, out);
         };
         // Where there is nothing to follow, the clock says when it is.
         let follows = matches!(base, Base::Record(_));

@@ -2,7 +2,9 @@
 
 use shoal_core::quorum::{Decide, Executed, Forwarded};
 use shoal_core::record::{OwnedBody, OwnedRecord, PLAIN};
-use shoal_core::update::{Change, Outcome, OwnedUpdate, SetExpiry, Update, UpdateError, apply};
+use shoal_core::update::{
+    Change, Outcome, OwnedUpdate, SetExpiry, Update, UpdateError, When, apply,
+};
 use shoal_core::version::Millis;
 use shoal_core::{Body, Record, Version};
 
@@ -37,6 +39,10 @@ pub(super) enum Told {
 
 impl Decide for Updater {
     type Answer = Told;
+
+    fn removes(&self) -> bool {
+        matches!(self.update.borrow(), Update::Delete { when: When::Always })
+    }
 
     fn decide(
         &mut self,

@@ -143,7 +143,10 @@ async fn partition(coordinator: &Arc<Coordinator>, ground: &Ground, peers: &[Nod
             if under_way.len() >= WINDOW {
                 let _counted_by_itself = under_way.join_next().await;
             }
-            one_more(&coordinator.repairs().sync_differing);
+            // Owners that evict differ for ever, and nothing is amiss.
+            if !ground.evicts {
+                one_more(&coordinator.repairs().sync_differing);
+            }
             let comparison = Comparison {
                 coordinator: Arc::clone(coordinator),
                 keyspace: ground.keyspace,

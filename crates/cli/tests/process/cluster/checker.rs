@@ -322,7 +322,8 @@ impl Worker {
             }
             (Ok(answer), wanted) => {
                 match (wanted, &answer) {
-                    (Some(None), Reply::Integer(0)) => note(What::Saw, None),
+                    // What was missed is removed all the same.
+                    (Some(None), Reply::Integer(0)) if !forgets => note(What::Saw, None),
                     (Some(state), _) => note(What::Wrote, state),
                     (None, _) => {
                         let Some(state) = state_of(&answer) else { panic!("{key}: {answer:?}") };

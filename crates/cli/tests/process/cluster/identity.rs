@@ -178,6 +178,8 @@ fn strangers_are_refused_by_name_and_disturb_nobody() {
     assert_eq!(rig.ask(1, "SET kept 1"), Reply::ok());
     refused(&guarded(rig.launch(3), 'b'), &["wrong_secret", "--secret-file"]);
     refused(&rig.launch(4), &["wrong_secret", "--secret-file"]);
+    // What was to be let in founds nothing of its own meanwhile.
+    refused(&guarded(rig.launch_as(3, "n3"), 'a'), &["joining", "--join"]);
     undisturbed(&rig, &[1, 2]);
     // A node with data of its own, of another cluster: what it is told to join does not count.
     let alone = guarded(rig.launch_as(5, "n5"), 'a');
@@ -189,6 +191,7 @@ fn strangers_are_refused_by_name_and_disturb_nobody() {
     match meeting.start() {
         Ok(node) => {
             assert_eq!(rig.status(5).expect("it tells")["cluster"], own, "it stays what it was");
+            assert!(node.log().contains("not asking to join"), "{}", node.log());
             assert_eq!(rig.ask(5, "GET own").bulk(), Some(&b"5"[..]));
             assert!(rig.ask(5, "GET kept").is_nil(), "no data crosses");
             node.kill();

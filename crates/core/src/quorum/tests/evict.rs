@@ -168,3 +168,57 @@ fn a_batch_over_a_missed_value_goes_by_there_being_none() {
     let [Effect::Send { ask: Ask::Batch { parts }, .. }] = &out[..] else { panic!("{out:?}") };
     assert_eq!(parts[0].base, base, "it is as if it were not there");
 }
+
+/// Wants nothing to be left, and finds nothing.
+#[derive(Debug)]
+struct Remove;
+
+impl Decide for Remove {
+    type Answer = bool;
+
+    fn decide(
+        &mut self,
+        before: Option<&crate::record::Record<'_>>,
+        now_ms: Millis,
+    ) -> (bool, Option<(OwnedBody, Option<Millis>)>) {
+        let was_there = before.is_some_and(|record| record.is_live_at(now_ms));
+        (was_there, was_there.then_some((OwnedBody::Tombstone, None)))
+    }
+
+    fn removes(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn what_a_removal_missed_is_removed_and_not_told_of() {
+    // A value that another read may find, one that is dead, and none at all.
+    let held = [Some(old()), Some(tombstone(version(100, 0, 2))), None];
+    for (held, is_written) in held.into_iter().zip([true, false, false]) {
+        let mut out = Vec::new();
+        let (set, zero) = (owners(1, &[1, 2, 3], &[]), Version::ZERO);
+        let level = Level::Quorum;
+        let started = Execute::start(ME, key("k"), level, set, Remove, zero, |_| true, &mut out);
+        let mut execute = started.unwrap();
+        let mut hears = |from, round, reply| {
+            let mut out = Vec::new();
+            execute.on(Event::Answered(answer(from, round, reply)), &mut At(200), &mut out);
+            out
+        };
+        hears(1, 1, evicted(version(900, 0, 3)));
+        let out = hears(2, 1, found(held.as_ref(), true, Floor::ZERO));
+        if !is_written {
+            let done = Executed::Done { answer: false, version: None };
+            assert_eq!(out, [Effect::Done(done)]);
+            continue;
+        }
+        let base = Base::Missed(old().borrow().rank());
+        let gone = tombstone(version(900, 1, 1));
+        assert_eq!(out, [take(1, 2, &[item("k", &gone)], Origin::Update { base })]);
+        let out = hears(1, 2, Reply::Accepted);
+        assert!(out.iter().all(|effect| matches!(effect, Effect::Send { .. })), "{out:?}");
+        let out = hears(2, 2, Reply::Accepted);
+        let version = Some(version(900, 1, 1));
+        assert_eq!(out[0], Effect::Done(Executed::Done { answer: false, version }));
+    }
+}
