@@ -237,7 +237,10 @@ impl<'n> Access<'n> {
                 self.begin_write(0, spot, group.records())?;
                 Ok(self.end_write(spot)?.map(|_| true))
             }
-            (Some((key, tag)), None, [entry]) if *key == entry.key => {
+            // Of what was missed, if that is all there was, a removal is written all the same.
+            (Some((key, tag)), None, [entry])
+                if *key == entry.key && (tag.is_some() || !spot.keyspace.evicts()) =>
+            {
                 self.send_if_unchanged(spot, entry, tag)
             }
             _ => Ok(self.consult_batch(spot, group.parts(overlay))?.map(|()| true)),
@@ -260,10 +263,7 @@ impl<'n> Access<'n> {
                 Update::Set { value: bytes, expiry, when }
             }
             // There was nothing, and there is to be nothing.
-            OwnedBody::Tombstone if tags.is_empty() && !spot.keyspace.evicts() => {
-                return Ok(Ok(false));
-            }
-            OwnedBody::Tombstone if tags.is_empty() => Update::Delete { when: When::Always },
+            OwnedBody::Tombstone if tags.is_empty() => return Ok(Ok(false)),
             OwnedBody::Tombstone => Update::Delete { when },
         };
         let reply = self.consult_update(spot, &entry.key, &update, false)?;

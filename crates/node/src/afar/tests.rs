@@ -7,7 +7,7 @@ use crate::replicas::rig::KEYSPACE;
 use crate::transaction::Footprint;
 use crate::{Node, NodeConfig, TimeSource};
 use shoal_core::Body;
-use shoal_core::map::{ClusterMap, EngineKind, KeyspaceSpec};
+use shoal_core::map::{ClusterMap, EngineKind, Eviction, KeyspaceSpec};
 use shoal_core::quorum::Level;
 use shoal_core::record::Record;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +24,11 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
+        Self::of(KeyspaceSpec::new(EngineKind::Memory)).await
+    }
+
+    /// The same with a keyspace like this, as far as whoever asks goes by it.
+    async fn of(spec: KeyspaceSpec) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         // What the clocks of the others began with.
         let clock = Arc::new(AtomicU64::new(1_700_000_000_000));
@@ -39,7 +44,6 @@ impl Bench {
         let mut target = None;
         for number in 0..10 {
             let name = format!("k{number}");
-            let spec = KeyspaceSpec::new(EngineKind::Memory);
             node.create_keyspace(&name, spec, None).expect("it is made");
             let map = node.map();
             if map.keyspaces[&name].incarnation == KEYSPACE {
@@ -242,6 +246,28 @@ async fn a_key_that_others_changed_meanwhile_is_read_again() {
     told.sort_unstable();
     assert_eq!(told, [1, 2]);
     assert_eq!(bench.get("n").await, Some(b"2".to_vec()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_after_a_removal_found_nothing_in_a_cache_is_not_removed_unseen() {
+    let mut spec = KeyspaceSpec::new(EngineKind::Memory);
+    (spec.options.max_memory, spec.options.eviction) = (Some(1 << 20), Eviction::Lru);
+    let bench = Bench::of(spec).await;
+    let keys: [(&Target, &[u8]); 1] = [(&bench.target, b"n")];
+    let remove = Update::Delete { when: When::Always };
+    let remove = |access: &mut Access<'_>| {
+        access.transaction(&footprint(&keys), |access| {
+            access.update(&bench.target, b"n", &remove, |updated| updated.outcome)
+        })
+    };
+    let write = async |left: usize| {
+        if left == 1 {
+            bench.set("n", "between").await;
+        }
+    };
+    let (outcome, _) = bench.run_beside(remove, write).await;
+    assert_eq!(outcome, Ok(Outcome::Done), "it was read again");
+    assert_eq!(bench.get("n").await, None);
 }
 
 #[tokio::test(start_paused = true)]
