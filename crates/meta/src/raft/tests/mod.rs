@@ -240,20 +240,26 @@ impl Cluster {
         in_time.unwrap_or_else(|_| panic!("n{node} is {role:?} in time: {:?}", store.status()));
     }
 
-    /// Every node has the map of the others, followers after a pull.
+    /// Waits until every node has the map of the others, followers by pulling. What nobody knows
+    /// the outcome of may still be put in order meanwhile.
     async fn agree(&self) -> Arc<ClusterMap> {
-        let leader = self.leader().await;
-        let newest = self.store(leader).current();
-        for (node, store) in &self.stores {
-            if store.status().role == Role::Follower {
-                store.pull(NodeId(leader)).await.expect("the leader answers");
+        let agreed = async {
+            loop {
+                let leader = self.leader().await;
+                for store in self.stores.values().filter(|s| s.status().role == Role::Follower) {
+                    store.pull(NodeId(leader)).await.expect("the leader answers");
+                }
+                let map = self.store(leader).current();
+                if self.stores.values().all(|store| store.current() == map) {
+                    return map;
+                }
+                tokio::time::sleep(self.options.heartbeat).await;
             }
-            let mut maps = store.subscribe();
-            let there = maps.wait_for(|map| map.version >= newest.version);
-            tokio::time::timeout(LONG, there).await.expect("in time").expect("it is open");
-            assert_eq!(store.current(), newest, "n{node}");
+        };
+        let map = tokio::time::timeout(LONG, agreed).await.expect("in time");
+        for (node, store) in &self.stores {
             assert!(store.in_doubt().is_none(), "n{node}");
         }
-        newest
+        map
     }
 }
