@@ -91,6 +91,10 @@ impl Policy for Rules {
         Some(record.version.max(record.written).to_bits())
     }
 
+    fn removes(&self, value: &[u8]) -> bool {
+        peek(value).is_ok_and(|record| record.is_tombstone())
+    }
+
     fn counts(&self, _: u32, value: &[u8]) -> Tally {
         counted(peek(value).ok().as_ref())
     }

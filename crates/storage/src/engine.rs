@@ -166,6 +166,12 @@ pub trait Policy: Send + Sync + 'static {
         Some(0)
     }
 
+    /// Whether `value` only says that a key is gone: where the disk is down to its reserve it is
+    /// taken as a removal is.
+    fn removes(&self, _value: &[u8]) -> bool {
+        false
+    }
+
     /// What `value` counts for in the tally of its slot. Asked for in spaces that evict, where
     /// entries go by themselves.
     fn counts(&self, space: u32, value: &[u8]) -> Tally {

@@ -32,11 +32,12 @@ impl Core {
         if let Some(error) = self.broken() {
             return Err(error);
         }
-        let puts = ops.iter().any(|op| op.put.is_some());
-        if puts && let Some(error) = self.free_space.refusal() {
+        if let Some(error) = self.free_space.refusal()
+            && self.puts(&changes)
+        {
             return Err(error);
         }
-        self.wait_for_room(puts, ROOM_WAIT)?;
+        self.wait_for_room(|| self.puts(&changes), ROOM_WAIT)?;
         let heads = Heads::of(ops);
         let parts = heads.parts(ops);
         let gate = self.gate.read();
@@ -52,6 +53,13 @@ impl Core {
             self.notify();
         }
         Ok(commit)
+    }
+
+    /// Whether anything of a batch is more than a removal.
+    fn puts(&self, changes: &Changes<'_>) -> bool {
+        changes
+            .iter()
+            .any(|change| change.record.value().is_some_and(|value| !self.policy.removes(value)))
     }
 
     /// The ops with their spaces found and their bytes owned, and what the batch waits for.
@@ -85,9 +93,16 @@ impl Core {
 
     /// Waits while both generations are full. Batches that only remove may go a quarter beyond,
     /// since they are what makes room on a full disk.
-    pub(crate) fn wait_for_room(&self, puts: bool, patience: Duration) -> Result<(), EngineError> {
+    pub(crate) fn wait_for_room(
+        &self,
+        puts: impl FnOnce() -> bool,
+        patience: Duration,
+    ) -> Result<(), EngineError> {
         let bound = self.options.generation_bytes;
-        let bound = if puts { bound } else { bound + bound / 4 };
+        if !self.generations.load().are_full_at(bound) {
+            return Ok(());
+        }
+        let bound = if puts() { bound } else { bound + bound / 4 };
         let has_room = || !self.generations.load().are_full_at(bound);
         if has_room() {
             return Ok(());

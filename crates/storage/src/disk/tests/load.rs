@@ -50,7 +50,7 @@ fn the_buffer_is_bounded_even_where_nobody_seals_it() {
     core.work.lock().stopping = false;
     let bound = core.options.generation_bytes;
     let mut n = 0_u32;
-    while core.wait_for_room(true, Duration::ZERO).is_ok() {
+    while core.wait_for_room(|| true, Duration::ZERO).is_ok() {
         rig.put(1, 2, &n.to_be_bytes(), &[7; 500], 1);
         n += 1;
         assert!(core.generations.load().active.bytes() < 2 * bound + 1_024);
@@ -156,18 +156,18 @@ fn while_there_is_no_room_for_writes_nothing_is_answered_inline() {
         let nearly = core.generations.load().active.bytes() >= bound - bound / 8;
         let is_cold = ask(b"first", Patience::Inline) == Answer::Cold;
         assert_eq!(is_cold, nearly, "cold a little before a write has to wait");
-        assert_eq!(core.wait_for_room(true, Duration::ZERO), Ok(()));
+        assert_eq!(core.wait_for_room(|| true, Duration::ZERO), Ok(()));
         rig.put(1, 2, &n.to_be_bytes(), &[7; 500], 1);
         n += 1;
     }
     assert_eq!(ask(b"none", Patience::Inline), Answer::Cold);
     assert!(matches!(ask(b"first", Patience::Block), Answer::Given(_)));
-    let refused = core.wait_for_room(true, Duration::ZERO);
+    let refused = core.wait_for_room(|| true, Duration::ZERO);
     assert!(
         matches!(&refused, Err(EngineError::Io(why)) if why.contains("write buffer is full")),
         "{refused:?}"
     );
-    assert_eq!(core.wait_for_room(false, Duration::ZERO), Ok(()), "removals may go beyond");
+    assert_eq!(core.wait_for_room(|| false, Duration::ZERO), Ok(()), "removals may go beyond");
     // On a full disk a write is refused and waits for nothing.
     rig.volume.free.store(1_000, Ordering::Relaxed);
     core.free_space.look();
@@ -177,5 +177,5 @@ fn while_there_is_no_room_for_writes_nothing_is_answered_inline() {
     core.write_sealed(&sealed).unwrap();
     core.settle_sealed(&sealed).unwrap();
     assert!(matches!(ask(b"first", Patience::Inline), Answer::Given(_)));
-    assert_eq!(core.wait_for_room(true, Duration::ZERO), Ok(()));
+    assert_eq!(core.wait_for_room(|| true, Duration::ZERO), Ok(()));
 }

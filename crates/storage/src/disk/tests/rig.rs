@@ -21,7 +21,8 @@ use tempfile::TempDir;
 /// A wait that takes longer than this has failed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Values that begin with `@` and eight bytes are due at the time those say.
+/// Values that begin with `@` and eight bytes are due at the time those say; `gone` stands for a
+/// removal.
 #[derive(Debug, Default)]
 pub(super) struct TestPolicy {
     pub(super) dead: Mutex<BTreeSet<u32>>,
@@ -37,6 +38,10 @@ impl Policy for TestPolicy {
     fn due(&self, _: u32, value: &[u8]) -> Option<u64> {
         let (time, _) = value.strip_prefix(b"@")?.split_first_chunk()?;
         Some(u64::from_be_bytes(*time) + self.later_ms.load(Ordering::Relaxed))
+    }
+
+    fn removes(&self, value: &[u8]) -> bool {
+        value == b"gone"
     }
 }
 
