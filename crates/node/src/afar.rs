@@ -19,7 +19,7 @@ use crate::refusal::{Code, Halt, Refusal, unknown};
 use crate::request::{Answer as Given, Sink, Target, Updated};
 use bytes::Bytes;
 use shoal_core::quorum::{
-    BatchOutcome, Forwarded, Found, NoQuorum, Part, ReadOutcome, WriteOutcome,
+    BatchOutcome, Forwarded, Found, Full, NoQuorum, Part, ReadOutcome, WriteOutcome,
 };
 use shoal_core::record::{OwnedBody, PLAIN};
 use shoal_core::update::{Outcome, SetExpiry, Update, When};
@@ -278,6 +278,11 @@ impl<'n> Access<'n> {
                 Err(Refusal::new(Code::Superseded, message))
             }
             Reply::Write(WriteOutcome::NoQuorum(lack)) => Err(self.lacking(&lack)),
+            Reply::Write(WriteOutcome::Full(full)) => Err(without_room(full)),
+            Reply::Write(WriteOutcome::Unknown { full: Some(full), .. }) => {
+                let Refusal { message, .. } = without_room(full);
+                Err(Refusal::new(Code::Unknown, format!("write may have happened: {message}")))
+            }
             Reply::Refused(refusal) => Err(refusal),
             _ => Err(unknown()),
         }
@@ -290,6 +295,7 @@ impl<'n> Access<'n> {
             Reply::Batch(BatchOutcome::Unmet | BatchOutcome::Conflict) => Err(conflict()),
             Reply::Batch(BatchOutcome::NoQuorum(lack)) => Err(self.lacking(&lack)),
             Reply::Batch(BatchOutcome::Elsewhere) => Err(elsewhere()),
+            Reply::Batch(BatchOutcome::Full(full)) => Err(without_room(full)),
             Reply::Refused(refusal) => Err(refusal),
             _ => Err(unknown()),
         }
@@ -308,6 +314,7 @@ impl<'n> Access<'n> {
             Reply::Update(Forwarded::Conflict) => Err(conflict()),
             Reply::Update(Forwarded::NoQuorum(lack)) => Err(self.lacking(&lack)),
             Reply::Update(Forwarded::Elsewhere) => Err(elsewhere()),
+            Reply::Update(Forwarded::Full(full)) => Err(without_room(full)),
             Reply::Refused(refusal) => Err(refusal),
             _ => Err(unknown()),
         }
@@ -335,6 +342,14 @@ pub(crate) fn conflict() -> Refusal {
 fn elsewhere() -> Refusal {
     let message = "the node that carries out changes of this key has just changed";
     Refusal::new(Code::TryAgain, message)
+}
+
+/// What replicas are short of, as a node alone would say it.
+fn without_room(full: Full) -> Refusal {
+    match full {
+        Full::Memory => Refusal::new(Code::MemoryFull, "replicas have met their bound on memory"),
+        Full::Disk => Refusal::new(Code::DiskFull, "replicas' disks are down to their reserve"),
+    }
 }
 
 fn unanswered() -> Refusal {

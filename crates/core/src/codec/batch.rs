@@ -11,7 +11,7 @@ use super::CodecError;
 use super::forward::{read_lack, read_level, write_lack, write_level};
 use super::message::fields::Output;
 use super::message::input::Input;
-use crate::quorum::{BatchOutcome, Condition, ForwardBatch, Part};
+use crate::quorum::{BatchOutcome, Condition, ForwardBatch, Full, Part};
 use crate::record::{OwnedBody, OwnedRecord};
 use crate::update::Tag;
 use crate::version::Version;
@@ -120,6 +120,8 @@ pub fn write_outcome(outcome: &BatchOutcome, out: &mut Vec<u8>) {
         }
         BatchOutcome::Elsewhere => out.u8(5),
         BatchOutcome::Unknown => out.u8(6),
+        BatchOutcome::Full(Full::Memory) => out.u8(7),
+        BatchOutcome::Full(Full::Disk) => out.u8(8),
     }
 }
 
@@ -141,6 +143,8 @@ pub fn read_outcome(bytes: &Bytes) -> Result<BatchOutcome, CodecError> {
         4 => BatchOutcome::NoQuorum(read_lack(&mut input)?),
         5 => BatchOutcome::Elsewhere,
         6 => BatchOutcome::Unknown,
+        7 => BatchOutcome::Full(Full::Memory),
+        8 => BatchOutcome::Full(Full::Disk),
         _ => return Err(CodecError::Invalid("an unknown end")),
     };
     input.finished()?;
@@ -215,6 +219,8 @@ mod tests {
                 BatchOutcome::NoQuorum(NoQuorum { have, need, unreachable })
             }),
             Just(BatchOutcome::Elsewhere),
+            Just(BatchOutcome::Full(Full::Memory)),
+            Just(BatchOutcome::Full(Full::Disk)),
             Just(BatchOutcome::Unknown),
         ]
     }

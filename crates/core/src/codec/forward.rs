@@ -10,7 +10,7 @@ use super::CodecError;
 use super::message::fields::Output;
 use super::message::input::Input;
 use crate::ids::NodeId;
-use crate::quorum::{Forward, Forwarded, Level, NoQuorum};
+use crate::quorum::{Forward, Forwarded, Full, Level, NoQuorum};
 use crate::update::{ExpireWhen, Outcome, OwnedUpdate, OwnedWhen, SetExpiry, Tag, UpdateError};
 use bytes::Bytes;
 
@@ -208,6 +208,8 @@ pub fn write_forwarded(forwarded: &Forwarded, out: &mut Vec<u8>) {
             out.version(*version);
         }
         Forwarded::Elsewhere => out.u8(6),
+        Forwarded::Full(Full::Memory) => out.u8(7),
+        Forwarded::Full(Full::Disk) => out.u8(8),
     }
 }
 
@@ -235,6 +237,8 @@ pub fn read_forwarded(bytes: &Bytes) -> Result<Forwarded, CodecError> {
         4 => Forwarded::NoQuorum(read_lack(&mut input)?),
         5 => Forwarded::Unknown { version: input.version()? },
         6 => Forwarded::Elsewhere,
+        7 => Forwarded::Full(Full::Memory),
+        8 => Forwarded::Full(Full::Disk),
         _ => return Err(CodecError::Invalid("an unknown end")),
     };
     input.finished()?;

@@ -14,7 +14,9 @@ pub(super) mod input;
 
 use super::CodecError;
 use super::batch::is_of_different;
-use crate::quorum::{Answer, Ask, Base, Envelope, Guarded, Item, Origin, Refusal, Reply, Shown};
+use crate::quorum::{
+    Answer, Ask, Base, Envelope, Full, Guarded, Item, Origin, Refusal, Reply, Shown,
+};
 use crate::repair::{Digest, HashRange, Leaf};
 use crate::version::Version;
 use bytes::Bytes;
@@ -219,6 +221,8 @@ pub fn read_answer(bytes: &Bytes) -> Result<Answer, CodecError> {
             3 => Refusal::NotCounting,
             4 => Refusal::Skewed,
             5 => Refusal::Unable,
+            6 => Refusal::Full(Full::Memory),
+            7 => Refusal::Full(Full::Disk),
             _ => return Err(CodecError::Invalid("an unknown refusal")),
         }),
         13 => {
@@ -300,6 +304,8 @@ impl Output<'_> {
             Refusal::NotCounting => 3,
             Refusal::Skewed => 4,
             Refusal::Unable => 5,
+            Refusal::Full(Full::Memory) => 6,
+            Refusal::Full(Full::Disk) => 7,
         });
     }
 

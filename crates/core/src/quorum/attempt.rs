@@ -3,7 +3,7 @@
 //! Holds: a version is attempted once for a key, by this request and by those before it at this
 //! node. It is the smallest successor of what it follows, above the floor.
 
-use super::{Base, NoQuorum};
+use super::{Base, Full, NoQuorum};
 use crate::clock::Stamp;
 use crate::ids::NodeId;
 use crate::record::{OwnedBody, OwnedRecord, Rank, Record};
@@ -47,6 +47,8 @@ pub enum Executed<A> {
     /// This node cannot carry it out now, since its copy takes nothing or its clock gives no
     /// stamp; another owner may. No replica took anything.
     Elsewhere,
+    /// Its copy has no room; another owner's may. No replica took anything.
+    Full(Full),
     /// Something was written, and did not reach the level in time: it may have happened.
     Unknown {
         /// The version that was last tried.

@@ -19,7 +19,7 @@
 //! So where another write came between, to some owners, the batch does not write over it what
 //! its condition forbids.
 //!
-//! Holds: `Unmet`, `Conflict` and `Elsewhere` are answered only if nothing of any attempt can be
+//! Holds: `Unmet`, `Conflict`, `Elsewhere` and `Full` are answered only if nothing of any attempt can be
 //! seen: no copy took one, or every record of them has been passed by. Where a copy took an attempt and
 //! another write of one of the keys came between, the other keys may show the batch: that is
 //! `Unknown`, as if the batch had come first and the other write over it.
@@ -266,9 +266,13 @@ impl Batch {
                 self.answers.insert(from, if now { Said::Accepted } else { Said::Refused });
             }
             // A copy that takes nothing makes this node the wrong one to carry it out.
-            Reply::Refused(_) if from.node == self.me && matches!(self.state, State::Own) => {
+            Reply::Refused(why) if from.node == self.me && matches!(self.state, State::Own) => {
                 probe("batch: the own copy takes nothing");
-                return self.answer(self.unfinished(BatchOutcome::Elsewhere), out);
+                let outcome = match why {
+                    Refusal::Full(full) => BatchOutcome::Full(*full),
+                    _ => BatchOutcome::Elsewhere,
+                };
+                return self.answer(self.unfinished(outcome), out);
             }
             Reply::Changed(newer) => {
                 for (key, rank) in newer {

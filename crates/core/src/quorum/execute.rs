@@ -6,7 +6,7 @@
 //!
 //! Holds: what was decided once is not decided again over itself: where the newest record read
 //! is an earlier attempt of this request, that result is written anew at a new version. A
-//! version is attempted once. `Conflict` and `Elsewhere` are answered only if no replica took any
+//! version is attempted once. `Conflict`, `Elsewhere` and `Full` are answered only if no replica took any
 //! attempt. The own copy is among those that are read.
 //!
 //! Does not know: what is decided; how requests for one key are kept in order.
@@ -271,9 +271,13 @@ impl<D: Decide> Execute<D> {
                 self.answers.insert(from, if now { Said::Accepted } else { Said::Refused });
             }
             // A copy that takes nothing makes this node the wrong one to carry it out.
-            Reply::Refused(_) if from.node == self.me && matches!(self.state, State::Own(_)) => {
+            Reply::Refused(why) if from.node == self.me && matches!(self.state, State::Own(_)) => {
                 probe("execute: the own copy takes nothing");
-                return self.answer(self.unfinished(Executed::Elsewhere), out);
+                let outcome = match why {
+                    Refusal::Full(full) => Executed::Full(*full),
+                    _ => Executed::Elsewhere,
+                };
+                return self.answer(self.unfinished(outcome), out);
             }
             Reply::Newer(_)
             | Reply::BelowFloor(_)
@@ -365,7 +369,8 @@ impl<D: Decide> Execute<D> {
 
     /// `outcome`, unless some replica took something.
     fn unfinished(&self, outcome: Executed<D::Answer>) -> Executed<D::Answer> {
-        let untaken = matches!(outcome, Executed::Conflict | Executed::Elsewhere);
+        let untaken =
+            matches!(outcome, Executed::Conflict | Executed::Elsewhere | Executed::Full(_));
         match self.attempts.last() {
             Some(attempt) if self.taken || !untaken => {
                 Executed::Unknown { version: attempt.record.version }

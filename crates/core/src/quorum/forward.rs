@@ -1,6 +1,6 @@
 //! What is carried out at another node, and what came of it.
 
-use super::{Header, Level, NoQuorum, Part};
+use super::{Full, Header, Level, NoQuorum, Part};
 use crate::record::OwnedRecord;
 use crate::update::{Outcome, OwnedUpdate, UpdateError};
 use crate::version::{Millis, Version};
@@ -60,4 +60,6 @@ pub enum Forwarded {
     /// The node asked does not carry out changes of this key, by the map that it knows or the state
     /// that it is in: ask the next owner, or look at the map again. Nothing was done.
     Elsewhere,
+    /// The store of the node asked has no room; another owner's may. Nothing was done.
+    Full(Full),
 }

@@ -366,6 +366,17 @@ pub enum Refusal {
     NotCounting,
     /// The record's version is further ahead of its clock than is allowed.
     Skewed,
-    /// Its store takes nothing: full, or failed.
+    /// Its store has no room for it.
+    Full(Full),
+    /// Its store has failed.
     Unable,
+}
+
+/// What a store is short of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The bound on memory is met.
+    Memory,
+    /// The disk is down to its reserve.
+    Disk,
 }

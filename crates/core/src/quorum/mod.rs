@@ -31,7 +31,7 @@ pub use forward::{Forward, ForwardBatch, Forwarded};
 pub use found::{Found, ReadOutcome};
 pub use level::{Level, quorum};
 pub use message::{
-    Answer, Ask, Base, Envelope, Guarded, Header, Item, Origin, Refusal, Reply, Shown,
+    Answer, Ask, Base, Envelope, Full, Guarded, Header, Item, Origin, Refusal, Reply, Shown,
 };
 pub use owners::{Member, NoQuorum, Owners};
 pub use read::Read;

@@ -10,8 +10,8 @@
 
 use super::answers::Answers;
 use super::{
-    Answer, Ask, Effect, Event, Item, Level, Member, NoQuorum, Origin, Owners, Refusal, Reply,
-    Stamps,
+    Answer, Ask, Effect, Event, Full, Item, Level, Member, NoQuorum, Origin, Owners, Refusal,
+    Reply, Stamps,
 };
 use crate::ids::NodeId;
 use crate::planted::{Bug, planted};
@@ -43,11 +43,15 @@ pub enum WriteOutcome {
     },
     /// Too few owners could be reached; nothing was sent.
     NoQuorum(NoQuorum),
+    /// Every owner has said that it has no room; nothing was done.
+    Full(Full),
     /// Something was sent and the level was not reached in time: the write may have happened, or
     /// may yet.
     Unknown {
         /// The version that was last tried.
         version: Version,
+        /// What some owner was short of.
+        full: Option<Full>,
     },
 }
 
@@ -84,6 +88,7 @@ enum Said {
     Newer(Version),
     BelowFloor(Version),
     Void,
+    Full(Full),
     Refused,
 }
 
@@ -182,6 +187,7 @@ impl Write {
             Reply::Newer(version) | Reply::BelowMark(version) => Said::Newer(*version),
             Reply::BelowFloor(floor) => Said::BelowFloor(floor.last_version()),
             Reply::Refused(Refusal::Void) => Said::Void,
+            Reply::Refused(Refusal::Full(full)) => Said::Full(*full),
             Reply::Refused(_) => Said::Refused,
             Reply::Conflict { .. }
             | Reply::Changed(_)
@@ -195,6 +201,10 @@ impl Write {
         };
         // What was said under another epoch counts for nothing, but it was said.
         let said = if self.owners.is_epoch(answer.epoch) { said } else { Said::Refused };
+        // Where it has done something before, that it has no room now says nothing.
+        if matches!(said, Said::Full(_)) && self.answers.has(answer.from.node) {
+            return;
+        }
         self.answers.insert(answer.from, said);
         self.evaluate(clock, out);
     }
@@ -244,9 +254,41 @@ impl Write {
             }
             _ => {}
         }
-        if !self.owners.reach(self.level, |member| self.may_accept(member)) {
-            self.answer(WriteOutcome::Unknown { version }, out);
+        if self.owners.reach(self.level, |member| self.may_accept(member)) {
+            return;
         }
+        match self.full() {
+            Some(full) if self.is_refused_by_all() => {
+                probe("write: nobody had room");
+                out.push(Effect::Done(WriteOutcome::Full(full)));
+                // Hints would bring about what was said not to have happened.
+                self.state = State::Over;
+            }
+            // Whoever is silent still may say that it has no room either.
+            Some(_) if self.may_be_refused_by_all() => {}
+            full => self.answer(WriteOutcome::Unknown { version, full }, out),
+        }
+    }
+
+    /// What some owner was short of.
+    fn full(&self) -> Option<Full> {
+        self.answers.iter().find_map(|(_, said)| match said {
+            Said::Full(full) => Some(*full),
+            _ => None,
+        })
+    }
+
+    /// Whether every owner has said that it has no room, and none was ever sent anything else: a
+    /// message arrives once or not at all.
+    fn is_refused_by_all(&self) -> bool {
+        self.may_be_refused_by_all() && self.owners.nodes().all(|node| self.answers.has(node))
+    }
+
+    /// Whether that may still come about.
+    fn may_be_refused_by_all(&self) -> bool {
+        self.round == 1
+            && !self.owners.nodes().any(|node| self.answers.has_failed(node))
+            && self.answers.iter().all(|(_, said)| matches!(said, Said::Full(_)))
     }
 
     fn accepted(&self, member: Member) -> bool {
@@ -263,7 +305,7 @@ impl Write {
         match self.answers.of(member) {
             Some(Said::Accepted | Said::Newer(_)) => true,
             Some(Said::BelowFloor(_)) => self.base.is_none() && self.restamp == Restamp::Once,
-            Some(Said::Void | Said::Refused) => false,
+            Some(Said::Void | Said::Full(_) | Said::Refused) => false,
             None => !self.answers.has(member.node) && !self.answers.has_failed(member.node),
         }
     }
@@ -283,7 +325,7 @@ impl Write {
             .iter()
             .filter_map(|(_, said)| match said {
                 Said::Newer(version) | Said::BelowFloor(version) => Some(*version),
-                Said::Accepted | Said::Void | Said::Refused => None,
+                Said::Accepted | Said::Void | Said::Full(_) | Said::Refused => None,
             })
             .max()
     }
@@ -320,7 +362,8 @@ impl Write {
 
     fn end(&mut self, out: &mut Effects) {
         if matches!(self.state, State::Asking | State::Mapless) {
-            self.answer(WriteOutcome::Unknown { version: self.version() }, out);
+            let (version, full) = (self.version(), self.full());
+            self.answer(WriteOutcome::Unknown { version, full }, out);
         }
         if self.state == State::Answered {
             self.leave_to_hints(out);
@@ -333,7 +376,7 @@ impl Write {
         match said {
             Said::Accepted | Said::BelowFloor(_) | Said::Void => true,
             Said::Newer(_) => self.items.len() == 1 || self.is_last_round(),
-            Said::Refused => false,
+            Said::Full(_) | Said::Refused => false,
         }
     }
 

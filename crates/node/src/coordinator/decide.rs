@@ -94,6 +94,7 @@ pub(super) fn forwarded(executed: Executed<Told>) -> Forwarded {
         Executed::Conflict => Forwarded::Conflict,
         Executed::NoQuorum(lack) => Forwarded::NoQuorum(lack),
         Executed::Elsewhere => Forwarded::Elsewhere,
+        Executed::Full(full) => Forwarded::Full(full),
         Executed::Unknown { version } => Forwarded::Unknown { version },
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use shoal_core::codec::batch::{read_outcome, write_batch};
 use shoal_core::codec::forward::{read_forwarded, write_forward};
 use shoal_core::quorum::{
-    BatchOutcome, Forward, ForwardBatch, Forwarded, Header, Level, NoQuorum, Owners, Part,
+    BatchOutcome, Forward, ForwardBatch, Forwarded, Full, Header, Level, NoQuorum, Owners, Part,
 };
 use shoal_core::record::OwnedBody;
 use shoal_core::update::OwnedUpdate;
@@ -43,10 +43,21 @@ trait Passed: Clone + Send + 'static {
     fn unknown() -> Self::Outcome;
     /// Nobody does it.
     fn elsewhere() -> Self::Outcome;
+    /// Nobody has room.
+    fn without_room(full: Full) -> Self::Outcome;
     /// Too few are up.
     fn lacking(lack: NoQuorum) -> Self::Outcome;
-    /// Whether this says that another may do it.
-    fn is_elsewhere(outcome: &Self::Outcome) -> bool;
+    /// What this says of a node that did nothing, if it says so.
+    fn declined(outcome: &Self::Outcome) -> Option<Declined>;
+}
+
+/// Why a node did nothing.
+#[derive(Clone, Copy)]
+enum Declined {
+    /// It does not carry the change out.
+    Elsewhere,
+    /// Its copy has no room.
+    Full(Full),
 }
 
 /// A change of one key.
@@ -87,8 +98,16 @@ impl Passed for Update {
         Forwarded::NoQuorum(lack)
     }
 
-    fn is_elsewhere(outcome: &Forwarded) -> bool {
-        matches!(outcome, Forwarded::Elsewhere)
+    fn without_room(full: Full) -> Forwarded {
+        Forwarded::Full(full)
+    }
+
+    fn declined(outcome: &Forwarded) -> Option<Declined> {
+        match outcome {
+            Forwarded::Elsewhere => Some(Declined::Elsewhere),
+            Forwarded::Full(full) => Some(Declined::Full(*full)),
+            _ => None,
+        }
     }
 }
 
@@ -125,8 +144,16 @@ impl Passed for Parts {
         BatchOutcome::NoQuorum(lack)
     }
 
-    fn is_elsewhere(outcome: &BatchOutcome) -> bool {
-        matches!(outcome, BatchOutcome::Elsewhere)
+    fn without_room(full: Full) -> BatchOutcome {
+        BatchOutcome::Full(full)
+    }
+
+    fn declined(outcome: &BatchOutcome) -> Option<Declined> {
+        match outcome {
+            BatchOutcome::Elsewhere => Some(Declined::Elsewhere),
+            BatchOutcome::Full(full) => Some(Declined::Full(*full)),
+            _ => None,
+        }
     }
 }
 
@@ -137,6 +164,8 @@ struct Passing<T> {
     until: Instant,
     /// Who has declined in this pass.
     declined: Vec<NodeId>,
+    /// How many of them have no room, and of what.
+    without_room: (usize, Option<Full>),
     passes: u32,
 }
 
@@ -200,8 +229,12 @@ impl Coordinator {
         }
         let (about, task) = (passing.about.clone(), passing.task.clone());
         let this = Arc::clone(self);
-        let next = move |outcome| {
-            if T::is_elsewhere(&outcome) { this.pass(passing, done) } else { done(outcome) }
+        let next = move |outcome| match T::declined(&outcome) {
+            Some(why) => {
+                passing.note(why);
+                this.pass(passing, done);
+            }
+            None => done(outcome),
         };
         task.execute(self, &about, Box::new(next));
     }
@@ -217,7 +250,7 @@ impl Coordinator {
         self: &Arc<Self>,
         to: NodeId,
         owners: &Owners,
-        passing: Passing<T>,
+        mut passing: Passing<T>,
         done: Done<T::Outcome>,
     ) {
         let About { keyspace, slot, level } = passing.about;
@@ -231,9 +264,8 @@ impl Coordinator {
                 Err(why) if why.may_be_done() => T::unknown(),
                 Err(_) => T::elsewhere(),
             };
-            if !T::is_elsewhere(&outcome) {
-                return done(outcome);
-            }
+            let Some(why) = T::declined(&outcome) else { return done(outcome) };
+            passing.note(why);
             // Not from within the link that the answer came on.
             let runtime = this.blocking.clone();
             runtime.spawn(async move { this.pass(passing, done) });
@@ -241,15 +273,19 @@ impl Coordinator {
         self.transport.ask(to, Kind::Forward, body.into(), patience, Box::new(reply));
     }
 
-    /// Every owner has declined: once more, a little later, unless that was often enough.
+    /// Every owner has declined: once more, a little later, unless that was often enough or nobody
+    /// has room.
     fn pass_again<T: Passed>(self: &Arc<Self>, mut passing: Passing<T>, done: Done<T::Outcome>) {
         passing.passes += 1;
+        let (count, full) = passing.without_room;
+        let nobody_has_room = count > 0 && count == passing.declined.len();
         let pause = PAUSE * (1 << (passing.passes - 1).min(PASSES));
         let late = Instant::now() + pause >= passing.until;
-        if passing.passes >= PASSES || late || self.is_closed() {
-            return done(T::elsewhere());
+        if nobody_has_room || passing.passes >= PASSES || late || self.is_closed() {
+            return done(full.map_or_else(T::elsewhere, T::without_room));
         }
         passing.declined.clear();
+        passing.without_room.0 = 0;
         let this = Arc::clone(self);
         self.blocking.spawn(async move {
             sleep(pause).await;
@@ -261,7 +297,15 @@ impl Coordinator {
 impl<T> Passing<T> {
     fn new(about: &About, task: T) -> Self {
         let until = Instant::now() + DEADLINE;
-        Self { about: about.clone(), task, until, declined: Vec::new(), passes: 0 }
+        let declined = Vec::new();
+        Self { about: about.clone(), task, until, declined, without_room: (0, None), passes: 0 }
+    }
+
+    /// The node that was asked last has done nothing.
+    fn note(&mut self, why: Declined) {
+        if let Declined::Full(full) = why {
+            self.without_room = (self.without_room.0 + 1, Some(full));
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What requests can come to, by name.
-const OUTCOMES: [&str; 7] =
-    ["ok", "no_quorum", "unknown", "superseded", "conflict", "try_again", "impossible"];
+const OUTCOMES: [&str; 8] =
+    ["ok", "no_quorum", "unknown", "superseded", "conflict", "try_again", "impossible", "full"];
 /// The levels, by name.
 const LEVELS: [&str; 3] = ["one", "quorum", "all"];
 /// Whether something was only read.
@@ -80,6 +80,7 @@ impl Counted for WriteOutcome {
             Self::NoQuorum(_) => 1,
             Self::Unknown { .. } => 2,
             Self::Superseded { .. } => 3,
+            Self::Full(_) => 7,
         }
     }
 }
@@ -95,6 +96,7 @@ impl Counted for Forwarded {
             Self::Conflict => 4,
             Self::Elsewhere => 5,
             Self::Impossible(_) => 6,
+            Self::Full(_) => 7,
         }
     }
 }
@@ -109,6 +111,7 @@ impl Counted for BatchOutcome {
             Self::Unknown => 2,
             Self::Conflict => 4,
             Self::Elsewhere => 5,
+            Self::Full(_) => 7,
         }
     }
 }

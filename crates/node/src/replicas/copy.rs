@@ -22,12 +22,12 @@ use parking_lot::{Mutex, MutexGuard};
 use shoal_core::clock::Stamp;
 use shoal_core::codec::record::Form;
 use shoal_core::ids::{Incarnation, ReplicaIncarnation};
-use shoal_core::quorum::{Answer, Ask, Envelope, Member, Owners, Refusal, Reply};
+use shoal_core::quorum::{Answer, Ask, Envelope, Full, Member, Owners, Refusal, Reply};
 use shoal_core::repair::Tree;
 use shoal_core::replica::{Floor, Held, Limits, Now, Replica, Served, Shelf as _};
 use shoal_core::slot::Slot;
 use shoal_core::{Epoch, NodeId, PartitionId};
-use shoal_storage::{Commit, Engine, Patience};
+use shoal_storage::{Commit, Engine, EngineError, Patience};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -260,7 +260,12 @@ impl PartitionCopy {
             }
             Err(ShelfError::Cold) => return Asked::Cold(envelope, tell),
             Ok(Served::Refused(refusal)) => refusal,
-            Ok(Served::Behind) | Err(ShelfError::Engine(_)) => Refusal::Unable,
+            Err(ShelfError::Engine(error)) => match error {
+                EngineError::MemoryFull => Refusal::Full(Full::Memory),
+                EngineError::DiskFull { .. } => Refusal::Full(Full::Disk),
+                _ => Refusal::Unable,
+            },
+            Ok(Served::Behind) => Refusal::Unable,
         };
         let reply = Reply::Refused(refusal);
         tell(Some(Answer { from, epoch, round, clock: clock(), reply }));

@@ -36,6 +36,12 @@ pub(crate) fn memory() -> Arc<dyn Engine> {
     opened(Arc::new(MemoryEngine::new(rules(), MemoryOptions::default())))
 }
 
+/// The same with room for so many bytes.
+pub(crate) fn memory_of(bytes: u64) -> Arc<dyn Engine> {
+    let options = MemoryOptions { limit_bytes: Some(bytes), ..MemoryOptions::default() };
+    opened(Arc::new(MemoryEngine::new(rules(), options)))
+}
+
 /// The same on disk; opening it again finds what was there.
 pub(crate) fn disk(at: &Path) -> Arc<dyn Engine> {
     let options = DiskOptions {

@@ -265,9 +265,18 @@ impl World {
             | Done::Batch(BatchOutcome::Unknown)
             | Done::Executed(Executed::Unknown { .. }) => Told::Unknown,
             Done::Write(WriteOutcome::NoQuorum(_))
-            | Done::Executed(Executed::NoQuorum(_) | Executed::Conflict | Executed::Elsewhere)
+            | Done::Write(WriteOutcome::Full(_))
+            | Done::Executed(
+                Executed::NoQuorum(_)
+                | Executed::Conflict
+                | Executed::Elsewhere
+                | Executed::Full(_),
+            )
             | Done::Batch(
-                BatchOutcome::NoQuorum(_) | BatchOutcome::Conflict | BatchOutcome::Elsewhere,
+                BatchOutcome::NoQuorum(_)
+                | BatchOutcome::Conflict
+                | BatchOutcome::Elsewhere
+                | BatchOutcome::Full(_),
             )
             | Done::Read(ReadOutcome::NoQuorum { .. }) => Told::Refused,
             Done::Batch(BatchOutcome::Unmet) => Told::Unmet,

@@ -111,6 +111,8 @@ fn forwarded() -> impl Strategy<Value = Forwarded> {
         }),
         version().prop_map(|version| Forwarded::Unknown { version }),
         Just(Forwarded::Elsewhere),
+        Just(Forwarded::Full(Full::Memory)),
+        Just(Forwarded::Full(Full::Disk)),
     ]
 }
 

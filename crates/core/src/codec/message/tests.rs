@@ -125,8 +125,15 @@ fn ask() -> impl Strategy<Value = Ask> {
 
 fn reply() -> impl Strategy<Value = Reply> {
     let leaf = (any::<u64>(), any::<u128>()).prop_map(|(count, sum)| Leaf { count, sum });
-    let refusals =
-        [Refusal::Stale, Refusal::Void, Refusal::NotCounting, Refusal::Skewed, Refusal::Unable];
+    let refusals = [
+        Refusal::Stale,
+        Refusal::Void,
+        Refusal::NotCounting,
+        Refusal::Skewed,
+        Refusal::Unable,
+        Refusal::Full(Full::Memory),
+        Refusal::Full(Full::Disk),
+    ];
     prop_oneof![
         Just(Reply::Accepted),
         version().prop_map(Reply::Newer),

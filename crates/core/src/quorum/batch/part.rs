@@ -3,7 +3,7 @@
 use crate::clock::Stamp;
 use crate::ids::NodeId;
 use crate::quorum::attempt::next_version;
-use crate::quorum::{Base, Guarded, Item, NoQuorum};
+use crate::quorum::{Base, Full, Guarded, Item, NoQuorum};
 use crate::record::{OwnedBody, OwnedRecord, Rank};
 use crate::replica::Floor;
 use crate::update::Tag;
@@ -50,6 +50,8 @@ pub enum BatchOutcome {
     NoQuorum(NoQuorum),
     /// This node cannot carry it out now; another owner may. Nothing was written.
     Elsewhere,
+    /// Its copy has no room; another owner's may. Nothing was written.
+    Full(Full),
     /// It may have happened.
     Unknown,
 }

@@ -313,6 +313,10 @@ fn where_it_cannot_be_carried_out_another_owner_may() {
         let elsewhere = scene.hears(1, whole(2), Reply::Refused(refusal));
         assert_eq!(elsewhere, [Effect::Done(BatchOutcome::Elsewhere)]);
     }
+    let mut scene = Scene::new();
+    scene.reads(1, Some(&old_a()), Some(&old_b()));
+    let full = scene.hears(1, whole(2), Reply::Refused(Refusal::Full(Full::Disk)));
+    assert_eq!(full, [Effect::Done(BatchOutcome::Full(Full::Disk))]);
     let mut scene =
         Scene::of(vec![part("a", Condition::Any, Some("A")), part("b", Condition::Any, None)]);
     scene.clock = Ticks(0);

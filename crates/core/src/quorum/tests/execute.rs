@@ -195,13 +195,23 @@ fn a_copy_of_its_own_that_takes_nothing_leaves_it_to_another_owner() {
         assert_eq!(elsewhere, [Effect::Done(Executed::Elsewhere)]);
         assert!(scene.execute.is_over());
     }
+    let mut scene = Scene::new(Version::ZERO);
+    scene.reads(1, Some(&seven()), Floor::ZERO);
+    let full = scene.hears(1, 2, Reply::Refused(Refusal::Full(Full::Disk)));
+    assert_eq!(full, [Effect::Done(Executed::Full(Full::Disk))]);
     // Once it took an attempt nobody else may do it again.
-    let mut scene = Scene::sent();
-    scene.hears(2, 2, conflict(&between()));
-    assert_eq!(scene.on(failed(3, 2)), reading(3));
-    scene.reads(3, Some(&between()), Floor::ZERO);
-    let after = scene.hears(1, 4, Reply::Refused(Refusal::NotCounting));
-    assert_eq!(after[0], unknown(version(200, 1, 1)));
+    let scene = || {
+        let mut scene = Scene::sent();
+        scene.hears(2, 2, conflict(&between()));
+        assert_eq!(scene.on(failed(3, 2)), reading(3));
+        scene.reads(3, Some(&between()), Floor::ZERO);
+        scene
+    };
+    for refusal in [Refusal::NotCounting, Refusal::Full(Full::Memory)] {
+        let mut scene = scene();
+        let after = scene.hears(1, 4, Reply::Refused(refusal));
+        assert_eq!(after[0], unknown(version(200, 1, 1)));
+    }
 }
 
 #[test]
@@ -492,7 +502,10 @@ proptest! {
                 prop_assert_eq!(Some(*version), tried.last().map(|(_, record)| record.version));
             }
             Executed::NoQuorum(_) => prop_assert!(tried.is_empty()),
-            Executed::Conflict | Executed::Elsewhere | Executed::Done { version: None, .. } => {}
+            Executed::Conflict
+            | Executed::Elsewhere
+            | Executed::Full(_)
+            | Executed::Done { version: None, .. } => {}
         }
     }
 }

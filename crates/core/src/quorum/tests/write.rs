@@ -17,7 +17,7 @@ fn done(version: Version) -> Effect<WriteOutcome> {
 }
 
 fn unknown(version: Version) -> Effect<WriteOutcome> {
-    Effect::Done(WriteOutcome::Unknown { version })
+    Effect::Done(WriteOutcome::Unknown { version, full: None })
 }
 
 /// A write of one key under way, with its clock.
@@ -201,6 +201,48 @@ fn it_is_unknown_as_soon_as_the_level_cannot_be_reached() {
 }
 
 #[test]
+fn where_every_owner_says_that_it_has_no_room_nothing_was_done() {
+    let full = |full| Reply::Refused(Refusal::Full(full));
+    for level in [Level::One, Level::Quorum, Level::All] {
+        let mut scene = three(level);
+        // The level is out of reach before all have said so; the last may still take it.
+        assert_eq!(scene.hears(1, 1, full(Full::Disk)), []);
+        assert_eq!(scene.hears(2, 1, full(Full::Disk)), []);
+        let told = Effect::Done(WriteOutcome::Full(Full::Disk));
+        assert_eq!(scene.hears(3, 1, full(Full::Disk)), [told], "and nobody gets a hint");
+        assert!(scene.write.is_over());
+    }
+}
+
+#[test]
+fn where_some_owner_may_have_taken_it_what_the_others_lack_is_told() {
+    let full = || Reply::Refused(Refusal::Full(Full::Memory));
+    let told = Effect::Done(WriteOutcome::Unknown { version: FIRST, full: Some(Full::Memory) });
+    let refused_by_two = || {
+        let mut scene = three(Level::Quorum);
+        assert_eq!(scene.hears(1, 1, full()), []);
+        assert_eq!(scene.hears(2, 1, full()), []);
+        scene
+    };
+    let mut scene = refused_by_two();
+    assert_eq!(scene.hears(3, 1, Reply::Accepted), [told.clone(), hint(1), hint(2)]);
+    assert_eq!(refused_by_two().on(failed(3, 1))[0], told);
+    assert_eq!(refused_by_two().on(Event::Deadline)[0], told);
+    let elsewhere = Answer { epoch: epoch(9), ..answer(3, 1, full()) };
+    assert_eq!(refused_by_two().on(Event::Answered(elsewhere))[0], told, "by another map");
+    // An earlier round may have been taken.
+    let mut scene = three(Level::Quorum);
+    scene.on(stale(2, 1));
+    scene.on(Event::Remapped(owners(2, &[1, 2, 3], &[])));
+    let mut says = |from| {
+        let now = Answer { epoch: epoch(2), ..answer(from, 2, full()) };
+        scene.on(Event::Answered(now))
+    };
+    assert_eq!(says(1), []);
+    assert_eq!(says(2), [told]);
+}
+
+#[test]
 fn a_failure_of_a_round_that_is_over_means_nothing() {
     let mut scene = three(Level::Quorum);
     assert_eq!(scene.on(stale(2, 1)), [pull()]);
@@ -319,6 +361,7 @@ fn anything() -> impl Strategy<Value = Event> {
         2 => (90_u64..900).prop_map(|ms| Reply::Newer(version(ms, 0, 2))),
         1 => (90_u64..900).prop_map(|ms| Reply::BelowFloor(floor(ms))),
         1 => Just(Reply::Refused(Refusal::Unable)),
+        3 => Just(Reply::Refused(Refusal::Full(Full::Disk))),
         1 => Just(Reply::Refused(Refusal::Stale)),
     ];
     let said = (1_u32..4, 1_u64..4, 1_u32..6, reply).prop_map(|(from, at, round, reply)| {
@@ -344,7 +387,9 @@ proptest! {
         let mut scene = Scene::new(&owners(1, &[1, 2, 3], &[]), level, restamp);
         let mut versions = vec![FIRST];
         let mut told = Vec::new();
+        let mut taken = false;
         for event in events.into_iter().chain([Event::Deadline]) {
+            taken |= told.is_empty() && matches!(&event, Event::Answered(Answer { round: 1, reply: Reply::Accepted, .. }));
             for effect in scene.on(event) {
                 match effect {
                     Effect::Send { ask: Ask::Take { items, .. }, .. } => {
@@ -363,8 +408,10 @@ proptest! {
         versions.dedup();
         let most = if restamp == Restamp::Once { 2 } else { 1 };
         prop_assert!(versions.len() <= most, "{versions:?}");
-        if let WriteOutcome::Done { version } = told[0] {
-            prop_assert_eq!(Some(&version), versions.last());
+        match told[0] {
+            WriteOutcome::Done { version } => prop_assert_eq!(Some(&version), versions.last()),
+            WriteOutcome::Full(_) => prop_assert!(!taken && versions == [FIRST]),
+            _ => {}
         }
     }
 }

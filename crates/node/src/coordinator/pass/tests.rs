@@ -2,9 +2,9 @@
 
 use super::super::rig::Cluster;
 use super::*;
-use crate::replicas::rig::{KEYSPACE, copy_of, member, memory, owners};
+use crate::replicas::rig::{KEYSPACE, copy_of, member, memory, memory_of, owners};
 use shoal_core::codec::record::Form;
-use shoal_core::quorum::NoQuorum;
+use shoal_core::quorum::{NoQuorum, WriteOutcome};
 use shoal_core::update::{ExpireWhen, Outcome, OwnedWhen, SetExpiry};
 
 fn counted(forwarded: &Forwarded) -> i64 {
@@ -46,6 +46,34 @@ async fn where_no_owner_takes_it_that_is_said_soon_and_nothing_is_done() {
     let outcome = cluster.at(4).update("n", OwnedUpdate::Add { delta: 1 }).await;
     assert_eq!(outcome, Forwarded::Elsewhere);
     assert!(begun.elapsed() < DEADLINE);
+}
+
+/// Puts a copy in place of the node's whose store has room for nothing.
+fn fill(cluster: &Cluster, node: u32) {
+    let first = [member(1, 1), member(2, 1), member(3, 1)];
+    let owners = owners(1, &first, &[]);
+    let (copy, settled) = copy_of(NodeId(node), &memory_of(1), Form::Plain, owners);
+    copy.found().expect("it begins");
+    cluster.at(node).coordinator.copies().add_all(&[((KEYSPACE, PartitionId(0)), copy)]);
+    tokio::spawn(async move { settled.run().await });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_has_room_for_is_refused_by_name_at_once_and_not_done() {
+    let cluster = Cluster::new(4, 3, false).await;
+    let add = || OwnedUpdate::Add { delta: 1 };
+    fill(&cluster, 1);
+    assert_eq!(counted(&cluster.at(4).update("n", add()).await), 1, "others have room");
+    fill(&cluster, 2);
+    fill(&cluster, 3);
+    for node in [1, 4] {
+        let begun = Instant::now();
+        let outcome = cluster.at(node).update("n", add()).await;
+        assert_eq!(outcome, Forwarded::Full(Full::Memory));
+        assert!(begun.elapsed() < PAUSE, "it was not tried again");
+        let outcome = cluster.at(node).set(Level::Quorum, "k", "v").await;
+        assert_eq!(outcome, WriteOutcome::Full(Full::Memory));
+    }
 }
 
 #[tokio::test(start_paused = true)]
