@@ -249,7 +249,8 @@ impl Read {
             Reply::Refused(_) => self.lost(node, out),
             Reply::Found { rank, record, floor, mark } => {
                 if !matches!(self.state, State::Asking | State::Fetching) {
-                    return;
+                    self.hear_late(answer.from, answer.clock, rank, out);
+                    return self.evaluate(out);
                 }
                 let known = self.seen.of(answer.from);
                 if known.is_some_and(|known| known.rank == rank && record.is_none()) {
@@ -270,6 +271,11 @@ impl Read {
                 if !self.is_past_asking() =>
             {
                 return;
+            }
+            Reply::Accepted | Reply::Newer(_) | Reply::BelowMark(_)
+                if matches!(self.state, State::Raising(_)) =>
+            {
+                self.raise(answer.from, answer.clock, out);
             }
             Reply::Newer(_) if !self.proves_newer(answer.from) => {
                 probe("evict: something newer beside a mark proved nothing");
@@ -342,7 +348,8 @@ impl Read {
                 true
             }
         });
-        if self.state == State::Fetching && self.fetching.contains(&node) {
+        let asking = matches!(self.state, State::Asking | State::Fetching);
+        if asking && self.fetching.contains(&node) {
             probe("read: the holder of the newest record failed");
             self.fetching.retain(|asked| *asked != node);
             self.seen.lose(node);

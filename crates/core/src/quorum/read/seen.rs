@@ -4,7 +4,7 @@ use super::{Effects, Read, State};
 use crate::clock::Stamp;
 use crate::planted::{Bug, planted};
 use crate::probe::probe;
-use crate::quorum::{Level, Member};
+use crate::quorum::{Ask, Effect, Level, Member};
 use crate::record::{OwnedRecord, Rank};
 use crate::replica::Floor;
 use crate::version::Version;
@@ -59,6 +59,45 @@ impl Read {
         seen.clock = seen.clock.max(clock);
         seen.repaired |= repaired && matches!(self.state, State::Repairing(..));
         self.seen.insert(from, seen);
+    }
+
+    /// An owner that was asked besides, since others were slow, says what it holds only now that the
+    /// newest record is known: it helps as if it had been asked to repair that, or to raise its clock.
+    pub(super) fn hear_late(
+        &mut self,
+        from: Member,
+        clock: Stamp,
+        rank: Option<Rank>,
+        out: &mut Effects,
+    ) {
+        if self.seen.has(from.node) || self.seen.has_failed(from.node) {
+            return;
+        }
+        match &self.state {
+            State::Raising(_) => self.raise(from, clock, out),
+            State::Repairing(record, floor) => {
+                probe("read: an owner said late what it holds");
+                let newest = record.borrow().rank();
+                if rank < Some(newest) {
+                    let ask = self.repair(record.clone(), *floor);
+                    out.push(Effect::Send { to: from.node, round: self.round, ask });
+                } else {
+                    let proven = rank == Some(newest) || self.proves_newer(from);
+                    self.note(from, clock, proven);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes the clock of an owner that answered something else while clocks are raised, and asks it
+    /// for that too where it is behind.
+    pub(super) fn raise(&mut self, from: Member, clock: Stamp, out: &mut Effects) {
+        let State::Raising(record) = &self.state else { return };
+        if record.expires_at.is_some_and(|at| clock.wall_ms() < at) {
+            out.push(Effect::Send { to: from.node, round: self.round, ask: Ask::Clock });
+        }
+        self.note(from, clock, false);
     }
 
     /// Notes that an owner, whose mark covers it, did not take the record that was to be repaired: a

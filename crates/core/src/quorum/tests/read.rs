@@ -168,6 +168,46 @@ fn a_repair_that_fails_is_asked_of_another() {
 }
 
 #[test]
+fn what_a_hedged_owner_says_during_a_repair_counts() {
+    let full = || Reply::Refused(Refusal::Full(Full::Disk));
+    let repairing = || {
+        let mut scene = Scene::new(Level::Quorum, &[1, 2]);
+        assert_eq!(scene.on(Event::Slow), [super::read(3, 1, false)]);
+        scene.sees(1, &new());
+        assert_eq!(scene.sees_nothing(2), [kept(2, 1, &new(), Floor::ZERO)]);
+        scene
+    };
+    // It has the newest, or something that came since.
+    for held in [new(), live(version(300, 0, 3), "newer")] {
+        let mut scene = repairing();
+        assert_eq!(scene.hears(2, 1, full()), [], "everybody was asked");
+        assert_eq!(scene.sees_rank(3, &held), [done(Some(&new()))]);
+    }
+    // It lacks the newest too.
+    let mut scene = repairing();
+    assert_eq!(scene.sees_nothing(3), [kept(3, 1, &new(), Floor::ZERO)]);
+    assert_eq!(scene.hears(2, 1, full()), []);
+    assert_eq!(scene.hears(3, 1, Reply::Accepted), [done(Some(&new()))]);
+    // What an owner said before it was lost does not bring it back.
+    let mut scene = repairing();
+    assert_eq!(scene.hears(2, 1, full()), []);
+    assert_eq!(scene.sees_nothing(2), []);
+}
+
+#[test]
+fn what_a_hedged_owner_says_while_clocks_are_raised_counts() {
+    let gone = expiring(version(100, 0, 1), "old", 1_500);
+    let mut scene = Scene::new(Level::Quorum, &[1, 2]);
+    scene.on(Event::Slow);
+    scene.hears_at(1, 1_400, found(Some(&gone), true, Floor::ZERO));
+    let second = scene.hears_at(2, 1_600, found(Some(&gone), false, Floor::ZERO));
+    assert_eq!(second, [raise(1)]);
+    assert_eq!(scene.on(failed(1, 1)), []);
+    let third = scene.hears_at(3, 1_700, found(None, true, Floor::ZERO));
+    assert_eq!(third, [done_at(Some(&gone), Floor::ZERO, 1_700)]);
+}
+
+#[test]
 fn what_answers_no_question_about_the_key_shows_nothing_about_it() {
     let mut scene = Scene::new(Level::Quorum, &[1, 2]);
     for reply in [Reply::Accepted, Reply::Newer(version(300, 0, 3)), Reply::Clock] {
@@ -439,6 +479,106 @@ fn anything() -> impl Strategy<Value = Event> {
         1 => (1_u64..3).prop_map(|at| Event::Remapped(owners(at, &[1, 2, 3], &[]))),
         1 => Just(Event::Slow),
     ]
+}
+
+/// An owner of the key.
+#[derive(Clone, Debug)]
+struct Owner {
+    held: Option<OwnedRecord>,
+    /// Whether its store has room.
+    takes: bool,
+    ahead: Millis,
+    floor: Floor,
+}
+
+fn owner() -> impl Strategy<Value = Owner> {
+    let held = prop_oneof![
+        Just(None),
+        Just(Some(old())),
+        Just(Some(new())),
+        Just(Some(tombstone(version(200, 0, 2)))),
+        Just(Some(expiring(version(300, 0, 3), "short", NOW_MS + 5))),
+    ];
+    let floors = prop_oneof![3 => Just(Floor::ZERO), 1 => Just(floor(150))];
+    (held, any::<bool>(), 0_u64..10, floors).prop_map(|(held, takes, ahead, floor)| Owner {
+        held,
+        takes,
+        ahead,
+        floor,
+    })
+}
+
+impl Owner {
+    fn answers(&mut self, ask: &Ask) -> Reply {
+        let held = self.held.as_ref().map(|record| record.borrow().rank());
+        match ask {
+            Ask::Read { whole, .. } => found(self.held.as_ref(), *whole, self.floor),
+            Ask::Take { .. } if !self.takes => Reply::Refused(Refusal::Full(Full::Disk)),
+            Ask::Take { items, origin: Origin::Kept { floor } } if *floor < self.floor => {
+                let below = held < Some(items[0].record.borrow().rank());
+                if below { Reply::BelowFloor(self.floor) } else { Reply::Accepted }
+            }
+            Ask::Take { items, .. } => {
+                let new = items[0].record.borrow().rank();
+                match held.filter(|held| *held > new) {
+                    Some(held) => Reply::Newer(held.version),
+                    None => {
+                        self.held = Some(items[0].record.clone());
+                        Reply::Accepted
+                    }
+                }
+            }
+            Ask::Clock => {
+                self.ahead = self.ahead.max(9);
+                Reply::Clock
+            }
+            Ask::RaiseFloor { to } => {
+                self.floor = self.floor.max(*to);
+                Reply::Floors { floor: self.floor, purged: Floor::ZERO }
+            }
+            other => panic!("a read does not ask {other:?}"),
+        }
+    }
+}
+
+proptest! {
+    /// Where every question is answered, or known to have failed, a read ends by itself, in
+    /// whatever order that happens and whoever has no room.
+    #[test]
+    fn nothing_waits_for_the_deadline_where_all_is_answered(
+        mut nodes in prop::collection::vec(owner(), 3),
+        level in prop::sample::select(vec![Level::One, Level::Quorum, Level::All]),
+        picks in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..10), 200),
+    ) {
+        let mut out = Vec::new();
+        let set = owners(1, &[1, 2, 3], &[]);
+        let mut read = Read::start(key("k"), level, set, |_| true, |_| 0, &mut out).unwrap();
+        let mut open = Vec::new();
+        for (pick, fate) in picks {
+            open.extend(out.drain(..).filter_map(|effect| match effect {
+                Effect::Send { to, round, ask } => Some((to, round, ask)),
+                _ => None,
+            }));
+            if open.is_empty() {
+                break;
+            }
+            let event = if fate == 0 {
+                Event::Slow
+            } else {
+                let (to, round, ask) = open.swap_remove(pick.index(open.len()));
+                let owner = &mut nodes[to.0 as usize - 1];
+                if fate == 1 {
+                    Event::Failed { node: to, round }
+                } else {
+                    let reply = owner.answers(&ask);
+                    let clock = Stamp::start_of(NOW_MS + owner.ahead);
+                    Event::Answered(Answer { clock, ..answer(to.0, round, reply) })
+                }
+            };
+            read.on(event, &mut out);
+        }
+        prop_assert!(read.is_over(), "{read:?}");
+    }
 }
 
 proptest! {
