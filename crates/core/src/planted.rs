@@ -86,11 +86,15 @@ pub enum Bug {
     ComparisonFills,
     /// An owner that may have evicted the newest value counts as one that holds it.
     MarkedHolds,
+    /// That some owners have no room counts as if nobody had taken a write.
+    FullOfSome,
+    /// Hints go out for what every owner has refused for want of room.
+    FullKeepsHints,
 }
 
 impl Bug {
     /// Every bug there is.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::EpochNotCompared,
         Self::AnswerBeforeDurable,
         Self::LostStateCounts,
@@ -130,6 +134,8 @@ impl Bug {
         Self::EvictedKept,
         Self::ComparisonFills,
         Self::MarkedHolds,
+        Self::FullOfSome,
+        Self::FullKeepsHints,
     ];
 }
 

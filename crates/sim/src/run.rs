@@ -106,6 +106,7 @@ fn calm(world: &mut World) {
         world.start(id);
         world.node(id).suspects.clear();
         world.node(id).offset_ms = 0;
+        world.node(id).shelf.full = false;
         world.pull_map(id);
     }
 }

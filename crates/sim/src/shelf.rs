@@ -1,5 +1,5 @@
 //! A node's store, which can be cut off from its power: what is put is seen at once, and durable
-//! later, in order. All partitions of the node share it.
+//! later, in order. All partitions of the node share it. While it is full it takes removals only.
 
 use bytes::Bytes;
 use shoal_core::planted::{Bug, planted};
@@ -10,7 +10,6 @@ use shoal_core::slot::SLOT_COUNT;
 use shoal_core::{OwnedRecord, Record, Slot, Version};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::ops::Bound;
 
 /// A key within its slot.
@@ -21,6 +20,10 @@ type Change = (At, Option<OwnedRecord>);
 /// What digests are keyed with, everywhere.
 pub(crate) const SECRET: TreeSecret = TreeSecret(0x5EC2_E700);
 
+/// The store is full; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoRoom;
+
 /// The records of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct SimShelf {
@@ -30,6 +33,8 @@ pub(crate) struct SimShelf {
     pending: Vec<(u64, Vec<Change>)>,
     position: u64,
     synced: u64,
+    /// Whether it takes removals only.
+    pub(crate) full: bool,
     /// By slot, up to which version anything was evicted.
     marks: BTreeMap<Slot, Version>,
     /// The digests of what is stored, which are in memory.
@@ -44,6 +49,7 @@ impl Default for SimShelf {
             pending: Vec::new(),
             position: 0,
             synced: 0,
+            full: false,
             marks: BTreeMap::new(),
             tree: RefCell::new(Tree::new(SECRET, 0..SLOT_COUNT)),
         }
@@ -138,8 +144,7 @@ impl SimShelf {
             let mark = self.marks.entry(slot).or_default();
             *mark = upto.max(*mark);
         }
-        let Ok(_position) = self.remove(slot, &[(key, rank)]);
-        true
+        self.remove(slot, &[(key, rank)]).is_ok()
     }
 
     /// What is stored under a key, durable or not.
@@ -150,14 +155,14 @@ impl SimShelf {
 
 impl Shelf for SimShelf {
     type Ticket = u64;
-    type Error = Infallible;
+    type Error = NoRoom;
 
     fn look<R>(
         &self,
         slot: Slot,
         key: &[u8],
         f: impl FnOnce(Option<&Record<'_>>) -> R,
-    ) -> Result<(R, u64), Infallible> {
+    ) -> Result<(R, u64), NoRoom> {
         let held = self.live.get(&(slot, Bytes::copy_from_slice(key)));
         let record = held.map(|(record, _)| record.borrow());
         Ok((f(record.as_ref()), held.map_or(0, |(_, at)| *at)))
@@ -169,7 +174,7 @@ impl Shelf for SimShelf {
         after: Option<&[u8]>,
         limit: usize,
         mut f: impl FnMut(&[u8], &Record<'_>) -> bool,
-    ) -> Result<u64, Infallible> {
+    ) -> Result<u64, NoRoom> {
         let mut ticket = 0;
         let first = match after {
             Some(after) => Bound::Excluded((slot, Bytes::copy_from_slice(after))),
@@ -190,7 +195,10 @@ impl Shelf for SimShelf {
         self.marks.get(&slot).copied().unwrap_or_default()
     }
 
-    fn put(&mut self, slot: Slot, records: &[Put<'_>]) -> Result<u64, Infallible> {
+    fn put(&mut self, slot: Slot, records: &[Put<'_>]) -> Result<u64, NoRoom> {
+        if self.full && records.iter().any(|put| !put.record.is_tombstone()) {
+            return Err(NoRoom);
+        }
         self.position += 1;
         let at = self.position;
         let mut owned = Vec::new();
@@ -204,7 +212,7 @@ impl Shelf for SimShelf {
         Ok(at)
     }
 
-    fn remove(&mut self, slot: Slot, keys: &[(&[u8], Rank)]) -> Result<u64, Infallible> {
+    fn remove(&mut self, slot: Slot, keys: &[(&[u8], Rank)]) -> Result<u64, NoRoom> {
         self.position += 1;
         let at = self.position;
         let mut gone = Vec::new();

@@ -258,11 +258,14 @@ impl Write {
             return;
         }
         match self.full() {
-            Some(full) if self.is_refused_by_all() => {
+            Some(full) if self.is_refused_by_all() || planted(Bug::FullOfSome) => {
                 probe("write: nobody had room");
                 out.push(Effect::Done(WriteOutcome::Full(full)));
                 // Hints would bring about what was said not to have happened.
                 self.state = State::Over;
+                if planted(Bug::FullKeepsHints) {
+                    self.leave_to_hints(out);
+                }
             }
             // Whoever is silent still may say that it has no room either.
             Some(_) if self.may_be_refused_by_all() => {}

@@ -86,6 +86,8 @@ pub struct Faults {
     pub fences: bool,
     /// The map changes the partition's owners.
     pub moves: bool,
+    /// Stores are full for a while, one or all.
+    pub full: bool,
 }
 
 impl Faults {
@@ -97,6 +99,7 @@ impl Faults {
         clock_steps: false,
         fences: false,
         moves: false,
+        full: false,
     };
 }
 
@@ -132,6 +135,7 @@ impl Options {
                 clock_steps: rng.f64() < 0.3,
                 fences: rng.f64() < 0.4,
                 moves: rng.f64() < 0.5,
+                full: false,
             },
             memory: rng.f64() < 0.25,
             syncs: true,

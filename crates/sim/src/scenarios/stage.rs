@@ -214,7 +214,8 @@ impl Stage {
         let (place, key) = (self.place(), self.key(number));
         let shelf = &mut self.world.node(NodeId(at)).shelf;
         let before = shelf.get(place.slot, &key).map(|held| held.borrow().rank());
-        let Ok(position) = shelf.put(place.slot, &[Put::over(before, &key, record.borrow())]);
+        let put = shelf.put(place.slot, &[Put::over(before, &key, record.borrow())]);
+        let position = put.expect("there is room");
         shelf.sync(position);
     }
 

@@ -24,6 +24,7 @@ impl World {
         let node = NodeId(self.rng.u32(1..=self.options.nodes));
         let faults = self.options.faults;
         match self.rng.u32(0..10) {
+            0..=2 if faults.full => self.fill(node),
             0..=1 if faults.crashes => self.crash(node),
             2 if faults.crashes && !self.options.memory => self.power_cut(),
             3..=4 if faults.cuts => self.cut(node),
@@ -113,6 +114,18 @@ impl World {
         }
         let lasts_ms = self.rng.u64(10..=LASTS_MS);
         self.after(lasts_ms, Happening::Heal);
+    }
+
+    /// A store is full for a while; of four times once everybody's.
+    fn fill(&mut self, id: NodeId) {
+        let everybody = self.rng.u32(0..4) == 0;
+        for node in (1..=self.options.nodes).map(NodeId) {
+            if everybody || node == id {
+                self.node(node).shelf.full = true;
+                let lasts_ms = self.rng.u64(10..=LASTS_MS);
+                self.after(lasts_ms, Happening::Room { node });
+            }
+        }
     }
 
     fn step_clock(&mut self, id: NodeId) {

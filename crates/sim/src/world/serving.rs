@@ -2,10 +2,11 @@
 
 use super::{Happening, Packet, World};
 use crate::node::{OpId, Waiting};
+use crate::shelf::NoRoom;
 use shoal_core::NodeId;
 use shoal_core::clock::{Clock, Stamp};
 use shoal_core::planted::{Bug, planted};
-use shoal_core::quorum::{Answer, Ask, Envelope, Event, Owners, Reply};
+use shoal_core::quorum::{Answer, Ask, Envelope, Event, Full, Owners, Refusal, Reply};
 use shoal_core::replica::Served;
 use std::sync::Arc;
 
@@ -22,13 +23,18 @@ impl World {
         let time = node.now(now);
         let round = envelope.round;
         let replica = &mut node.copies[place.partition].replica;
+        // As in production, no floor rises where what came with it is refused.
+        let unserved = node.shelf.full.then(|| replica.clone());
         let served = replica.serve(&envelope, time, &mut node.shelf);
+        if let (Err(NoRoom), Some(unserved)) = (&served, unserved) {
+            *replica = unserved;
+        }
         if let Some(before) = batch {
             self.judge_batch(at, &envelope, before);
         }
         self.judge_filling(at, place.slot, &absent);
         let node = self.node(at);
-        match served.expect("this shelf cannot fail") {
+        match served.unwrap_or_else(|NoRoom| Served::Refused(Refusal::Full(Full::Disk))) {
             Served::Held(held) => {
                 let partition = place.partition;
                 node.waiting.push(Waiting { held, partition, to: from, op, round });
