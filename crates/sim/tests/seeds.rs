@@ -60,7 +60,9 @@ const WAIVED: [(&str, &str); 2] = [
 ];
 
 /// Seeds that once broke a promise, or the simulator: they run first, ever after.
-const ONCE_FAILED: [(Family, u64); 18] = [
+const ONCE_FAILED: [(Family, u64); 19] = [
+    // A plain write under way at the same time as a swap in a cache was passed over, as it may be.
+    (Family::Evicting, 4_650),
     // Comparison saw a tombstone, and moved the value that had come in its place.
     (Family::Evicting, 194),
     (Family::Ordinary, 160),

@@ -18,7 +18,7 @@ pub(crate) fn judge(world: &World) -> Result<(), String> {
     let swaps = swaps.filter(|(_, entry)| matches!(entry.request.kind, Kind::Swap { .. }));
     for (serial, swap) in swaps {
         match &swap.told {
-            Some((_, Told::Swapped { .. })) => nothing_came_between(&world.history, serial, swap)?,
+            Some((_, Told::Swapped { .. })) => nothing_came_between(world, serial, swap)?,
             Some((answered, Told::Unmet | Told::Refused)) => {
                 left_nothing(world, serial, *answered)?;
             }
@@ -29,8 +29,10 @@ pub(crate) fn judge(world: &World) -> Result<(), String> {
 }
 
 /// No acknowledged plain write of a key lies between what a swap was judged by and what it wrote
-/// there: it would have been lost.
-fn nothing_came_between(history: &[Entry], serial: usize, swap: &Entry) -> Result<(), String> {
+/// there: it would have been lost. Where keys are evicted a swap goes above what its slot has lost,
+/// so that one which is under way at the same time may lie below it, and be passed over.
+fn nothing_came_between(world: &World, serial: usize, swap: &Entry) -> Result<(), String> {
+    let history = &world.history;
     for key in &swap.request.keys {
         let wish = swap.wish(key);
         let (Some(Condition::Tag(tag)), Some(version)) =
@@ -44,6 +46,7 @@ fn nothing_came_between(history: &[Entry], serial: usize, swap: &Entry) -> Resul
             let told = entry.told_version(key).filter(|_| entry.touches(key));
             plain
                 && entry.request.level >= Level::Quorum
+                && !(world.options.evicts() && at_the_same_time(swap, entry))
                 && told.is_some_and(|told| {
                     tag.version < told && told < version && !is_next(tag.version, told)
                 })
@@ -56,6 +59,14 @@ fn nothing_came_between(history: &[Entry], serial: usize, swap: &Entry) -> Resul
         }
     }
     Ok(())
+}
+
+/// Whether each of two requests was asked before the other was answered.
+fn at_the_same_time(one: &Entry, other: &Entry) -> bool {
+    let before = |first: &Entry, second: &Entry| {
+        first.told.as_ref().is_some_and(|(answered, _)| *answered < second.asked)
+    };
+    !before(one, other) && !before(other, one)
 }
 
 /// Whether `version` is one of the next that any node can give after `base`: two writes that both follow

@@ -4,6 +4,7 @@
 use super::checker::Load;
 use super::rig::Rig;
 use crate::client::Client;
+use crate::reply::Reply;
 use crate::settings::{say, seed};
 use fastrand::Rng;
 use std::sync::Arc;
@@ -115,6 +116,51 @@ fn a_cache_of_several_nodes_forgets_and_never_goes_back() {
         count(2),
         count(3)
     ));
+}
+
+#[test]
+fn a_keyspace_whose_replicas_are_full_says_so_changes_nothing_and_takes_removals() {
+    let document =
+        format!(r#"{{"engine":"memory","partitions":4,"max_memory":{ROOM},"replication":3}}"#);
+    let rig = with_keyspace("full", &document);
+    let value = "x".repeat(FILLING);
+    let mut clients = [1, 2, 3].map(|node| rig.client(node));
+    let mut ask = |number: usize, line: &str| {
+        let client = &mut clients[number % 3];
+        assert_eq!(client.line("USE cache").expect("it answers"), Reply::ok());
+        client.line(line).expect("it answers")
+    };
+    // Owners may meet their bounds one after the other: then some have taken a write.
+    let mut kept = Vec::new();
+    let mut refused = 0;
+    for number in 0..20 * ROOM / FILLING {
+        match ask(number, &format!("SET filling:{number} {value}")) {
+            reply if reply == Reply::ok() => kept.push(number),
+            reply => {
+                let error = reply.error().expect("a refusal").to_owned();
+                assert!(error.contains("have met their bound on memory"), "{error}");
+                refused += usize::from(error.starts_with("OOM "));
+            }
+        }
+    }
+    assert!(!kept.is_empty() && refused > 0, "{} kept, {refused} refused", kept.len());
+    for (number, line) in [(0, "APPEND"), (1, "SETNX"), (2, "MSETNX")] {
+        let reply = ask(number, &format!("{line} another {value}"));
+        let error = reply.error().expect("a refusal");
+        assert!(error.starts_with("OOM "), "{line}: {error}");
+    }
+    assert_eq!(ask(0, "EXISTS another").integer(), Some(0));
+    for number in &kept {
+        assert_eq!(
+            ask(*number, &format!("STRLEN filling:{number}")).integer(),
+            Some(FILLING as i64)
+        );
+    }
+    for number in &kept {
+        assert_eq!(ask(*number, &format!("DEL filling:{number}")).integer(), Some(1));
+    }
+    rig.wait("there is room again", || ask(0, &format!("SET another {value}")) == Reply::ok());
+    say(&format!("cluster, full: {} kept, {refused} refused for certain", kept.len()));
 }
 
 /// Takes room in the cache through a node, as often as it answers.
