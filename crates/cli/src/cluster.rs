@@ -261,7 +261,12 @@ fn status(document: &Value) -> String {
     let fully = document["fully_replicated"].as_bool().unwrap_or_default();
     let mut lines = vec![
         format!("cluster {} is {}", text(&document["cluster"]), text(&document["health"])),
-        if fully { "fully replicated".to_owned() } else { "not fully replicated".to_owned() },
+        match fully {
+            false => "not fully replicated".to_owned(),
+            true if count("down") == 0 => "fully replicated".to_owned(),
+            // The map counts what is down: it comes back, or is forgotten.
+            true => "fully replicated, counting what is down".to_owned(),
+        },
         format!("members: {} ({})", count("members"), row(&document["members"])),
     ];
     if let Some(why) = document["starting"].as_str() {
@@ -278,6 +283,11 @@ fn status(document: &Value) -> String {
         text(&document["leader"]),
         row(&document["voters"])
     ));
+    let down = list(&document["down"]);
+    let voters_down = list(&document["voters"]).iter().filter(|voter| down.contains(voter)).count();
+    if count("voters") > 0 && voters_down * 2 >= count("voters") {
+        lines.push("no majority of those that decide is up: the map cannot change now".to_owned());
+    }
     for (node, why) in document["refusing_writes"].as_object().into_iter().flatten() {
         lines.push(format!("{node} is refusing writes ({})", words(why)));
     }
@@ -463,8 +473,13 @@ mod tests {
         assert!(shown.contains("n2 still has to copy 7 partitions"), "{shown}");
         assert!(shown.contains("\nn1 is refusing writes (disk full)\n"), "{shown}");
         assert!(shown.contains("\nnot heard of since its start: n2\n"), "{shown}");
-        let shown = status(&status_document(true));
-        assert!(shown.contains("\nfully replicated\n"), "{shown}");
+        assert!(shown.contains("\nno majority of those that decide is up"), "{shown}");
+        let mut document = status_document(true);
+        let shown = status(&document);
+        assert!(shown.contains("\nfully replicated, counting what is down\n"), "{shown}");
+        document["down"] = json!([]);
+        let shown = status(&document);
+        assert!(shown.contains("\nfully replicated\n") && !shown.contains("majority"), "{shown}");
         assert!(shown.lines().last().is_some_and(|line| line.starts_with("default ")));
     }
 

@@ -15,6 +15,7 @@ pub(crate) use many::Joined;
 use crate::access::Access;
 use crate::errand::{Reply, What};
 use crate::keyspace::Keyspace;
+use crate::naming::name_of;
 use crate::refusal::{Code, Halt, Refusal, unknown};
 use crate::request::{Answer as Given, Sink, Target, Updated};
 use bytes::Bytes;
@@ -326,10 +327,7 @@ impl<'n> Access<'n> {
         let mut message = format!("have {have} of {need} needed");
         for (index, id) in unreachable.iter().enumerate() {
             message += if index == 0 { ", unreachable: " } else { ", " };
-            match self.routing.map.nodes.get(id) {
-                Some(node) => message += &node.name,
-                None => message += &id.to_string(),
-            }
+            message += &name_of(&self.routing.map, *id);
         }
         Refusal::new(Code::NoQuorum, message)
     }

@@ -7,6 +7,7 @@
 
 use crate::access::no_keyspace;
 use crate::keyspace::{Keyspace, LaneGuard};
+use crate::naming;
 use crate::refusal::{Code, Refusal};
 use crate::request::Target;
 use crate::rules::Rules;
@@ -177,7 +178,9 @@ impl Catalogue {
     /// No lock is held while the others are asked.
     fn change_among(several: &Several, command: &Command) -> Result<(), Refusal> {
         let before = several.store.current();
-        (several.adopt)(&before, &several.store.propose(command)?, command)
+        let after = several.store.propose(command);
+        let after = after.map_err(|error| naming::refused(&before, error))?;
+        (several.adopt)(&before, &after, command)
     }
 
     /// Serves by `map`, on which several nodes have agreed, from now on, unless a newer one is

@@ -23,6 +23,7 @@ mod gather;
 mod health;
 mod keyspace;
 pub mod membership;
+mod naming;
 mod node;
 mod overlay;
 mod refusal;
