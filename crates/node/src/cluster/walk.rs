@@ -312,6 +312,7 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::rig::until;
     use crate::cluster::tests::{World, is_replicated};
     use shoal_core::map::Command;
     use shoal_meta::MapStore as _;
@@ -331,14 +332,19 @@ mod tests {
                 Ok(read.clone())
             })
         };
-        assert_eq!(told(&mut || ()), read);
+        // Copies follow the map a moment later.
+        let settled = || {
+            let tells = until("it is told of what stays", || told(&mut || ()) == read);
+            first.cluster().expect("it is one of several").runtime.block_on(tells);
+        };
+        settled();
         let joined = told(&mut || {
             others.push(world.start(3, false));
             world.until(&first, |map| is_replicated(map, 3));
             first.adopt(&first.cluster().expect("of several").store.current()).expect("it is");
         });
         assert_eq!(joined, Walked::Elsewhere);
-        assert_eq!(told(&mut || ()), read);
+        settled();
         let names = || ["default".to_owned()].into();
         let flush = || {
             // Catalogues are changed on threads of a runtime, which this is none of.
