@@ -342,7 +342,7 @@ fn elsewhere() -> Refusal {
     Refusal::new(Code::TryAgain, message)
 }
 
-/// What replicas are short of, as a node alone would say it.
+/// What replicas are short of, under the code that a node alone gives.
 fn without_room(full: Full) -> Refusal {
     match full {
         Full::Memory => Refusal::new(Code::MemoryFull, "replicas have met their bound on memory"),

@@ -91,8 +91,9 @@ impl Policy for Rules {
         Some(record.version.max(record.written).to_bits())
     }
 
-    fn removes(&self, value: &[u8]) -> bool {
-        peek(value).is_ok_and(|record| record.is_tombstone())
+    /// What a keyspace holds, and not what is kept for others.
+    fn removes(&self, space: u32, value: &[u8]) -> bool {
+        space < MAX_INCARNATION && peek(value).is_ok_and(|record| record.is_tombstone())
     }
 
     fn counts(&self, _: u32, value: &[u8]) -> Tally {

@@ -17,6 +17,7 @@ pub use figures::{REPAIR_FIGURES, RepairFigure};
 pub use members::{MemberShown, Presence};
 
 use crate::cluster::{Cluster, Condition, Event, lead};
+use crate::naming::{self, name_of};
 use crate::node::Node;
 use crate::refusal::{Code, Refusal};
 use crate::request::Target;
@@ -193,14 +194,13 @@ impl Node {
         let accepting = async move { lead::accept_loss(&there, keyspace.as_deref()).await };
         match cluster.runtime.spawn(accepting).await {
             Ok(Err(MetaError::NotLeader { leader: Some(leader) })) => {
-                let info = map.nodes.get(&leader);
-                let name = info.map_or_else(|| leader.to_string(), |info| info.name.clone());
+                let (name, info) = (name_of(&map, leader), map.nodes.get(&leader));
                 let client = info.and_then(|info| info.addresses.client.clone());
                 let at = client.map(|client| format!(" at {client}")).unwrap_or_default();
                 let message = format!("the leader of the map knows what is lost: ask {name}{at}");
                 Err(Refusal::new(Code::TryAgain, message))
             }
-            Ok(accepted) => Ok(accepted?),
+            Ok(accepted) => accepted.map_err(|error| naming::refused(&map, error)),
             Err(_) => Err(Refusal::new(Code::Unknown, "the node is stopping")),
         }
     }

@@ -166,9 +166,9 @@ pub trait Policy: Send + Sync + 'static {
         Some(0)
     }
 
-    /// Whether `value` only says that a key is gone: where the disk is down to its reserve it is
-    /// taken as a removal is.
-    fn removes(&self, _value: &[u8]) -> bool {
+    /// Whether `value` only says that a key is gone, there or at another node: where the disk is
+    /// down to its reserve it is taken as a removal is.
+    fn removes(&self, _space: u32, _value: &[u8]) -> bool {
         false
     }
 

@@ -368,7 +368,7 @@ pub enum Refusal {
     Skewed,
     /// Its store has no room for it.
     Full(Full),
-    /// Its store has failed.
+    /// It cannot do it now, or its store has failed.
     Unable,
 }
 

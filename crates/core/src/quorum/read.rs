@@ -249,7 +249,9 @@ impl Read {
             Reply::Refused(_) => self.lost(node, out),
             Reply::Found { rank, record, floor, mark } => {
                 if !matches!(self.state, State::Asking | State::Fetching) {
-                    self.hear_late(answer.from, answer.clock, rank, out);
+                    let (clock, told, repaired) = (answer.clock, true, false);
+                    let seen = Seen { rank, record: None, floor, mark, clock, told, repaired };
+                    self.hear_late(answer.from, seen, out);
                     return self.evaluate(out);
                 }
                 let known = self.seen.of(answer.from);

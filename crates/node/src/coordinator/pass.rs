@@ -1,8 +1,8 @@
 //! Passing a change on to whoever carries changes of its key out.
 //!
 //! Holds: another owner is asked only where nothing was done: the one before could not be reached,
-//! or said that it does not carry it out. While owners agree on who is up they all ask the same one
-//! first.
+//! or said that it does not carry it out or has no room. While owners agree on who is up they all ask
+//! the same one first. One that has no room carries out what only removes, beside the next one.
 
 use super::write::{MAX_BATCH_BYTES, bytes_of};
 use super::{About, Coordinator, DEADLINE, nobody};
@@ -22,8 +22,8 @@ use tokio::time::{Instant, sleep};
 
 use super::job::Done;
 
-/// How often every owner is asked. All of them decline together only for moments: while a map is
-/// on its way, or a copy comes back.
+/// How often every owner is asked. Where it is not for want of room, all of them decline together
+/// only for moments: while a map is on its way, or a copy comes back.
 const PASSES: u32 = 6;
 /// How long to wait after the first time; after each further one twice as long.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -277,15 +277,15 @@ impl Coordinator {
     /// has room.
     fn pass_again<T: Passed>(self: &Arc<Self>, mut passing: Passing<T>, done: Done<T::Outcome>) {
         passing.passes += 1;
-        let (count, full) = passing.without_room;
-        let nobody_has_room = count > 0 && count == passing.declined.len();
+        let (count, full) = std::mem::take(&mut passing.without_room);
+        let nobody_has_room = full.filter(|_| count == passing.declined.len());
         let pause = PAUSE * (1 << (passing.passes - 1).min(PASSES));
         let late = Instant::now() + pause >= passing.until;
-        if nobody_has_room || passing.passes >= PASSES || late || self.is_closed() {
-            return done(full.map_or_else(T::elsewhere, T::without_room));
+        let is_over = passing.passes >= PASSES || late || self.is_closed();
+        if is_over || nobody_has_room.is_some() {
+            return done(nobody_has_room.map_or_else(T::elsewhere, T::without_room));
         }
         passing.declined.clear();
-        passing.without_room.0 = 0;
         let this = Arc::clone(self);
         self.blocking.spawn(async move {
             sleep(pause).await;

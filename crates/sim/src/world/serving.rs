@@ -23,12 +23,7 @@ impl World {
         let time = node.now(now);
         let round = envelope.round;
         let replica = &mut node.copies[place.partition].replica;
-        // As in production, no floor rises where what came with it is refused.
-        let unserved = node.shelf.full.then(|| replica.clone());
         let served = replica.serve(&envelope, time, &mut node.shelf);
-        if let (Err(NoRoom), Some(unserved)) = (&served, unserved) {
-            *replica = unserved;
-        }
         if let Some(before) = batch {
             self.judge_batch(at, &envelope, before);
         }

@@ -57,9 +57,10 @@ impl Core {
 
     /// Whether anything of a batch is more than a removal.
     fn puts(&self, changes: &Changes<'_>) -> bool {
-        changes
-            .iter()
-            .any(|change| change.record.value().is_some_and(|value| !self.policy.removes(value)))
+        changes.iter().any(|change| {
+            let value = change.record.value();
+            value.is_some_and(|value| !self.policy.removes(change.space_id, value))
+        })
     }
 
     /// The ops with their spaces found and their bytes owned, and what the batch waits for.

@@ -63,28 +63,24 @@ impl Read {
 
     /// An owner that was asked besides, since others were slow, says what it holds only now that the
     /// newest record is known: it helps as if it had been asked to repair that, or to raise its clock.
-    pub(super) fn hear_late(
-        &mut self,
-        from: Member,
-        clock: Stamp,
-        rank: Option<Rank>,
-        out: &mut Effects,
-    ) {
+    pub(super) fn hear_late(&mut self, from: Member, late: Seen, out: &mut Effects) {
         if self.seen.has(from.node) || self.seen.has_failed(from.node) {
             return;
         }
         match &self.state {
-            State::Raising(_) => self.raise(from, clock, out),
+            State::Raising(_) => self.raise(from, late.clock, out),
             State::Repairing(record, floor) => {
                 probe("read: an owner said late what it holds");
                 let newest = record.borrow().rank();
-                if rank < Some(newest) {
+                if late.rank > Some(newest) {
+                    let proven = self.proves_newer(from);
+                    return self.note(from, late.clock, proven);
+                }
+                if !late.has(&newest) && !late.has_evicted(&newest) {
                     let ask = self.repair(record.clone(), *floor);
                     out.push(Effect::Send { to: from.node, round: self.round, ask });
-                } else {
-                    let proven = rank == Some(newest) || self.proves_newer(from);
-                    self.note(from, clock, proven);
                 }
+                self.seen.insert(from, late);
             }
             _ => {}
         }

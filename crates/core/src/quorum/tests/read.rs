@@ -489,6 +489,8 @@ struct Owner {
     takes: bool,
     ahead: Millis,
     floor: Floor,
+    /// Up to where it has evicted.
+    mark: Version,
 }
 
 fn owner() -> impl Strategy<Value = Owner> {
@@ -500,19 +502,22 @@ fn owner() -> impl Strategy<Value = Owner> {
         Just(Some(expiring(version(300, 0, 3), "short", NOW_MS + 5))),
     ];
     let floors = prop_oneof![3 => Just(Floor::ZERO), 1 => Just(floor(150))];
-    (held, any::<bool>(), 0_u64..10, floors).prop_map(|(held, takes, ahead, floor)| Owner {
-        held,
-        takes,
-        ahead,
-        floor,
-    })
+    let marks = prop_oneof![2 => Just(Version::ZERO), 1 => Just(version(250, 0, 1))];
+    (held, any::<bool>(), 0_u64..10, floors, marks)
+        .prop_map(|(held, takes, ahead, floor, mark)| Owner { held, takes, ahead, floor, mark })
 }
 
 impl Owner {
     fn answers(&mut self, ask: &Ask) -> Reply {
         let held = self.held.as_ref().map(|record| record.borrow().rank());
         match ask {
-            Ask::Read { whole, .. } => found(self.held.as_ref(), *whole, self.floor),
+            Ask::Read { whole, .. } => {
+                let mut reply = found(self.held.as_ref(), *whole, self.floor);
+                if let Reply::Found { mark, .. } = &mut reply {
+                    *mark = self.mark;
+                }
+                reply
+            }
             Ask::Take { .. } if !self.takes => Reply::Refused(Refusal::Full(Full::Disk)),
             Ask::Take { items, origin: Origin::Kept { floor } } if *floor < self.floor => {
                 let below = held < Some(items[0].record.borrow().rank());
@@ -520,6 +525,10 @@ impl Owner {
             }
             Ask::Take { items, .. } => {
                 let new = items[0].record.borrow().rank();
+                let is_value = held.is_some_and(|held| !held.tombstone);
+                if !is_value && new.version <= self.mark {
+                    return Reply::BelowMark(self.mark);
+                }
                 match held.filter(|held| *held > new) {
                     Some(held) => Reply::Newer(held.version),
                     None => {
@@ -546,12 +555,16 @@ proptest! {
     /// whatever order that happens and whoever has no room.
     #[test]
     fn nothing_waits_for_the_deadline_where_all_is_answered(
-        mut nodes in prop::collection::vec(owner(), 3),
+        mut nodes in prop::collection::vec(owner(), 3..=5),
         level in prop::sample::select(vec![Level::One, Level::Quorum, Level::All]),
         picks in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..10), 200),
     ) {
         let mut out = Vec::new();
-        let set = owners(1, &[1, 2, 3], &[]);
+        if nodes.len() > 3 {
+            // Of five, some may have evicted and others no room, and nothing be proven by anybody.
+            nodes.iter_mut().for_each(|owner| owner.mark = Version::ZERO);
+        }
+        let set = owners(1, &[1, 2, 3, 4, 5][..nodes.len()], &[]);
         let mut read = Read::start(key("k"), level, set, |_| true, |_| 0, &mut out).unwrap();
         let mut open = Vec::new();
         for (pick, fate) in picks {

@@ -40,7 +40,7 @@ impl Policy for TestPolicy {
         Some(u64::from_be_bytes(*time) + self.later_ms.load(Ordering::Relaxed))
     }
 
-    fn removes(&self, value: &[u8]) -> bool {
+    fn removes(&self, _: u32, value: &[u8]) -> bool {
         value == b"gone"
     }
 }
