@@ -66,6 +66,10 @@ impl Options {
             max_in_snapshot_log_to_keep: self.snapshot_every,
             // A node that comes back after a cut asks before it makes others vote.
             enable_pre_vote: Some(true),
+            // Of two copies of a directory that start at once one may take entries before it is
+            // found to be too many. The leader brings the other one what it lacks, rather than to
+            // fail itself.
+            allow_log_reversion: Some(true),
             ..Config::default()
         };
         config.validate().map_err(|error| error.to_string())

@@ -54,6 +54,32 @@ async fn snapshots_take_the_logs_place_and_a_new_voter_begins_with_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_voter_with_an_older_copy_of_its_directory_is_brought_what_it_lacks() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.propose(1, &create("before")).await;
+    cluster.agree().await;
+    let leader = cluster.leader().await;
+    let behind = (1..=3).find(|node| *node != leader).expect("there are others");
+    cluster.kill(behind).await;
+    let older = tempfile::tempdir().expect("a temporary directory");
+    for file in std::fs::read_dir(cluster.path(behind)).expect("it is there") {
+        let file = file.expect("it is listed");
+        std::fs::copy(file.path(), older.path().join(file.file_name())).expect("a copy");
+    }
+    cluster.start(behind).await;
+    for turn in 0..5 {
+        cluster.propose(leader, &create(&format!("books-{turn}"))).await;
+    }
+    cluster.agree().await;
+    cluster.kill(behind).await;
+    cluster.directories.insert(behind, older);
+    cluster.start(behind).await;
+    let map = cluster.propose(leader, &create("after")).await;
+    assert_eq!(cluster.agree().await, map);
+    assert_eq!(cluster.leader().await, leader, "it did not fail");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_directory_is_opened_once_and_refused_when_damaged() {
     let mut cluster = Cluster::of_one(Options::default()).await;
     let wire = || Arc::new(Port { net: Arc::new(Net::default()), from: NodeId(1) });
