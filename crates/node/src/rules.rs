@@ -111,3 +111,25 @@ pub(crate) fn read_record<'a>(
         what: error.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shoal_core::Version;
+    use shoal_core::codec::record::{Form, head};
+
+    #[test]
+    fn only_tombstones_of_keyspaces_are_removals() {
+        let stored = |record: &Record<'_>, body: &[u8]| {
+            [head(Form::Plain, b"k", record).as_bytes(), body].concat()
+        };
+        let gone = stored(&Record::tombstone(Version::ZERO), b"");
+        let live = stored(&Record::live(Version::ZERO, None, b"v"), b"v");
+        let empty = stored(&Record::live(Version::ZERO, None, b""), b"");
+        let rules = Rules::default();
+        assert!(rules.removes(1, &gone));
+        assert!(!rules.removes(1, &live) && !rules.removes(1, &empty), "a value, if an empty one");
+        assert!(!rules.removes(MAX_INCARNATION + 1, &gone), "a hint frees nothing");
+        assert!(!rules.removes(1, b"nonsense"));
+    }
+}

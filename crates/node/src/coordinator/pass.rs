@@ -277,15 +277,14 @@ impl Coordinator {
     /// has room.
     fn pass_again<T: Passed>(self: &Arc<Self>, mut passing: Passing<T>, done: Done<T::Outcome>) {
         passing.passes += 1;
-        let (count, full) = std::mem::take(&mut passing.without_room);
-        let nobody_has_room = full.filter(|_| count == passing.declined.len());
+        let nobody_has_room = passing.nobody_has_room();
         let pause = PAUSE * (1 << (passing.passes - 1).min(PASSES));
         let late = Instant::now() + pause >= passing.until;
         let is_over = passing.passes >= PASSES || late || self.is_closed();
         if is_over || nobody_has_room.is_some() {
             return done(nobody_has_room.map_or_else(T::elsewhere, T::without_room));
         }
-        passing.declined.clear();
+        passing.begin_again();
         let this = Arc::clone(self);
         self.blocking.spawn(async move {
             sleep(pause).await;
@@ -306,6 +305,18 @@ impl<T> Passing<T> {
         if let Declined::Full(full) = why {
             self.without_room = (self.without_room.0 + 1, Some(full));
         }
+    }
+
+    /// What all who were asked in this pass are short of; nothing where any declined otherwise.
+    fn nobody_has_room(&self) -> Option<Full> {
+        let (count, full) = self.without_room;
+        full.filter(|_| count == self.declined.len())
+    }
+
+    /// What was said in a pass says nothing of the next.
+    fn begin_again(&mut self) {
+        self.declined.clear();
+        self.without_room = (0, None);
     }
 }
 

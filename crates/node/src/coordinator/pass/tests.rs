@@ -6,6 +6,7 @@ use crate::replicas::rig::{KEYSPACE, copy_of, member, memory, memory_of, owners}
 use shoal_core::codec::record::Form;
 use shoal_core::quorum::{NoQuorum, WriteOutcome};
 use shoal_core::update::{ExpireWhen, Outcome, OwnedWhen, SetExpiry};
+use shoal_storage::Engine;
 
 fn counted(forwarded: &Forwarded) -> i64 {
     match forwarded {
@@ -14,13 +15,27 @@ fn counted(forwarded: &Forwarded) -> i64 {
     }
 }
 
-/// Puts a copy that lost everything in place of the node's.
-fn lose(cluster: &Cluster, node: u32) {
+/// Puts another copy in place of the node's, over this engine: in the life that the map names, or
+/// in none.
+fn replace(cluster: &Cluster, node: u32, engine: &Arc<dyn Engine>, founded: bool) {
     let first = [member(1, 1), member(2, 1), member(3, 1)];
     let owners = owners(1, &first, &[]);
-    let (lost, settled) = copy_of(NodeId(node), &memory(), Form::Plain, owners);
-    cluster.at(node).coordinator.copies().add_all(&[((KEYSPACE, PartitionId(0)), lost)]);
+    let (copy, settled) = copy_of(NodeId(node), engine, Form::Plain, owners);
+    if founded {
+        copy.found().expect("it begins");
+    }
+    cluster.at(node).coordinator.copies().add_all(&[((KEYSPACE, PartitionId(0)), copy)]);
     tokio::spawn(async move { settled.run().await });
+}
+
+/// Puts a copy that lost everything in place of the node's.
+fn lose(cluster: &Cluster, node: u32) {
+    replace(cluster, node, &memory(), false);
+}
+
+/// Puts a copy in place of the node's whose store has room for nothing.
+fn fill(cluster: &Cluster, node: u32) {
+    replace(cluster, node, &memory_of(1), true);
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,14 +63,23 @@ async fn where_no_owner_takes_it_that_is_said_soon_and_nothing_is_done() {
     assert!(begun.elapsed() < DEADLINE);
 }
 
-/// Puts a copy in place of the node's whose store has room for nothing.
-fn fill(cluster: &Cluster, node: u32) {
-    let first = [member(1, 1), member(2, 1), member(3, 1)];
-    let owners = owners(1, &first, &[]);
-    let (copy, settled) = copy_of(NodeId(node), &memory_of(1), Form::Plain, owners);
-    copy.found().expect("it begins");
-    cluster.at(node).coordinator.copies().add_all(&[((KEYSPACE, PartitionId(0)), copy)]);
-    tokio::spawn(async move { settled.run().await });
+#[test]
+fn only_where_all_who_were_asked_have_no_room_nobody_has() {
+    let about = super::super::rig::about(Level::Quorum, "k");
+    let mut passing = Passing::new(&about, ());
+    let hears = |passing: &mut Passing<()>, node, why| {
+        passing.declined.push(NodeId(node));
+        passing.note(why);
+        passing.nobody_has_room()
+    };
+    assert_eq!(passing.nobody_has_room(), None);
+    assert_eq!(hears(&mut passing, 1, Declined::Full(Full::Disk)), Some(Full::Disk));
+    assert_eq!(hears(&mut passing, 2, Declined::Full(Full::Memory)), Some(Full::Memory));
+    assert_eq!(hears(&mut passing, 3, Declined::Elsewhere), None);
+    passing.begin_again();
+    assert_eq!(passing.nobody_has_room(), None);
+    assert_eq!(hears(&mut passing, 1, Declined::Elsewhere), None);
+    assert_eq!(hears(&mut passing, 2, Declined::Full(Full::Disk)), None);
 }
 
 #[tokio::test(start_paused = true)]
