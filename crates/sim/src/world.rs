@@ -46,65 +46,21 @@ const TEND_MS: u64 = 400;
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly every happening is an arrival")]
 pub(crate) enum Happening {
-    Arrives {
-        to: NodeId,
-        from: NodeId,
-        packet: Packet,
-    },
-    Synced {
-        node: NodeId,
-        life: u64,
-        position: u64,
-    },
-    Failed {
-        node: NodeId,
-        life: u64,
-        op: OpId,
-        peer: NodeId,
-        round: u32,
-    },
-    Deadline {
-        node: NodeId,
-        life: u64,
-        op: OpId,
-    },
-    Slow {
-        node: NodeId,
-        life: u64,
-        op: OpId,
-    },
-    Map {
-        node: NodeId,
-        life: u64,
-        owners: Vec<Arc<Owners>>,
-    },
-    Tend {
-        node: NodeId,
-        life: u64,
-    },
-    Suspicion {
-        node: NodeId,
-        life: u64,
-        about: NodeId,
-        down: bool,
-    },
-    Start {
-        node: NodeId,
-    },
+    Arrives { to: NodeId, from: NodeId, packet: Packet },
+    Synced { node: NodeId, life: u64, position: u64 },
+    Failed { node: NodeId, life: u64, op: OpId, peer: NodeId, round: u32 },
+    Deadline { node: NodeId, life: u64, op: OpId },
+    Slow { node: NodeId, life: u64, op: OpId },
+    Map { node: NodeId, life: u64, owners: Vec<Arc<Owners>> },
+    Tend { node: NodeId, life: u64 },
+    Suspicion { node: NodeId, life: u64, about: NodeId, down: bool },
+    Start { node: NodeId },
     Heal,
-    /// A store that was full is not any more.
-    Room {
-        node: NodeId,
-    },
+    HasRoom { node: NodeId },
     Fault,
     Evict,
-    Ask {
-        client: usize,
-    },
-    Impatience {
-        client: usize,
-        serial: u64,
-    },
+    Ask { client: usize },
+    Impatience { client: usize, serial: u64 },
 }
 
 /// What travels between nodes.
@@ -281,7 +237,7 @@ impl World {
             }
             Happening::Start { node } => self.start(node),
             Happening::Heal => self.network.heal(),
-            Happening::Room { node } => self.node(node).shelf.full = false,
+            Happening::HasRoom { node } => self.node(node).shelf.full = false,
             Happening::Fault => self.fault(),
             Happening::Evict => self.evict(),
             Happening::Ask { client } => self.ask(client),

@@ -123,7 +123,7 @@ impl World {
             if everybody || node == id {
                 self.node(node).shelf.full = true;
                 let lasts_ms = self.rng.u64(10..=LASTS_MS);
-                self.after(lasts_ms, Happening::Room { node });
+                self.after(lasts_ms, Happening::HasRoom { node });
             }
         }
     }
