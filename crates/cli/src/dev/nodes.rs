@@ -22,8 +22,9 @@ const START_WITHIN: Duration = Duration::from_secs(60);
 const WHOLE_WITHIN: Duration = Duration::from_secs(20);
 /// How often is looked whether they are made.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// What every node gets at least, however many share the machine.
-const LEAST_MEMORY: u64 = 64 << 20;
+/// What every node gets at least, however many share the machine, and at most: caches, buffers and
+/// the log's files are sized by it, and to write those in full is most of what a first start does.
+const MEMORY: (u64, u64) = (64 << 20, 256 << 20);
 
 /// Running nodes, in the order of their names.
 pub(super) struct Nodes(Vec<Running>);
@@ -51,7 +52,8 @@ impl Nodes {
         let share = plan.nodes.len();
         let prepare = |index: usize, seed: Option<&str>| {
             settings(data, index, plan.nodes[index], memory, seed).map(|mut settings| {
-                settings.memory_limit = (settings.memory_limit / share as u64).max(LEAST_MEMORY);
+                settings.memory_limit =
+                    (settings.memory_limit / share as u64).clamp(MEMORY.0, MEMORY.1);
                 settings
             })
         };

@@ -28,6 +28,10 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 /// does not know them asks members.
 const ASKED: usize = 16;
 
+/// The part of a heartbeat after which a proposal is tried a second time: a link that is just being
+/// made takes no longer. Every further pause is twice as long, up to a heartbeat.
+const FIRST_PAUSE: u32 = 16;
+
 /// What one attempt came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
@@ -95,7 +99,7 @@ impl RaftStore {
         proposal: &Proposal,
         deadline: Instant,
     ) -> Result<(Outcome, bool), MetaError> {
-        let mut open = false;
+        let (mut open, mut pause) = (false, self.options.heartbeat / FIRST_PAUSE);
         loop {
             if let Some(doubt) = self.in_doubt() {
                 return Err(if open { self.unknown() } else { doubt });
@@ -114,7 +118,8 @@ impl RaftStore {
                 Attempt::Unfit(..) if open => return Err(self.unknown()),
                 Attempt::Unfit(node, what) => return Err(MetaError::Peer { node, what }),
             }
-            let again = Instant::now() + self.options.heartbeat;
+            let again = Instant::now() + pause;
+            pause = (pause * 2).min(self.options.heartbeat);
             if again >= deadline {
                 sleep_until(deadline).await;
                 return Err(if open { self.unknown() } else { self.no_majority() });

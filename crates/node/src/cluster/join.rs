@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 /// How long one seed may take to answer: longer than a change of the map may.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The pauses between two rounds of asking, the first and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
 /// How long the leader of the map must have missed a node before another may take its place: longer
 /// than it takes to notice that a node is gone, and than a process takes to be started again.

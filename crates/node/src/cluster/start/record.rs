@@ -23,8 +23,9 @@ use tokio::time::{Instant, sleep};
 
 /// The pauses between two proposals of a start, the first and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// How often is looked whether every link was denied.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How often is looked whether every link was denied: under the token before, and under the newest
+/// one. The latter is final, so what the former was told has time to be forgotten.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 /// How often the same reason is told again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -84,10 +85,11 @@ where
     let newest = tokens[1];
     let (mut pause, mut told) = (PAUSES.0, None);
     for token in tokens.into_iter().cycle() {
+        let look_again = if token == newest { LOOK_AGAIN.1 } else { LOOK_AGAIN.0 };
         let outcome = tokio::select! {
             biased;
             outcome = attempt(token) => outcome,
-            why = denied(&shut_out) => {
+            why = denied(&shut_out, look_again) => {
                 if token == newest {
                     return Err(why.into());
                 }
@@ -122,9 +124,9 @@ where
 }
 
 /// Waits until no node that answers listens to this one, and says why.
-async fn denied(shut_out: impl Fn() -> Option<JoinError>) -> JoinError {
+async fn denied(shut_out: impl Fn() -> Option<JoinError>, look_again: Duration) -> JoinError {
     loop {
-        sleep(LOOK_AGAIN).await;
+        sleep(look_again).await;
         if let Some(why) = shut_out() {
             return why;
         }
