@@ -97,7 +97,13 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
+    /// As people read it: a code that the server sent stands before its sentence, so that it can be
+    /// looked up and is the same at every interface.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_the_servers = self.code.bytes().all(|b| !b.is_ascii_lowercase());
+        if is_the_servers && self.code != "ERR" && self.code != self.message {
+            write!(f, "{} ", self.code)?;
+        }
         f.write_str(&self.message)?;
         match &self.hint {
             Some(hint) => write!(f, ": {hint}"),
@@ -124,5 +130,18 @@ mod tests {
             let failure = Failure::from_reply(text.as_bytes());
             assert_eq!((failure.code.as_str(), failure.message.as_str()), (code, message));
         }
+    }
+
+    #[test]
+    fn people_see_the_code_that_the_server_sent() {
+        for (text, shown) in [
+            ("WRONGTYPE Operation against", "WRONGTYPE Operation against"),
+            ("TRYAGAIN not yet", "TRYAGAIN not yet: try again"),
+            ("LOADING", "LOADING: wait a moment and try again"),
+            ("ERR no such keyspace", "no such keyspace"),
+        ] {
+            assert_eq!(Failure::from_reply(text.as_bytes()).to_string(), shown);
+        }
+        assert_eq!(Failure::usage("what?").to_string(), "what?");
     }
 }
