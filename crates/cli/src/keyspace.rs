@@ -146,6 +146,10 @@ pub(crate) struct Create {
     /// How the nodes that hold it are chosen [default: rendezvous]
     #[arg(long, value_enum, value_name = "STRATEGY")]
     placement: Option<Placement>,
+    /// How far back the event times of writes may lie; deletes are remembered for so long once
+    /// there are any [default: 7d]
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    event_horizon: Option<Duration>,
     #[command(flatten)]
     options: Options,
 }
@@ -309,6 +313,9 @@ impl Create {
         }
         if let Some(placement) = self.placement {
             body.insert("placement".to_owned(), word(&placement));
+        }
+        if let Some(horizon) = self.event_horizon {
+            body.insert("event_horizon_ms".to_owned(), json!(units::ms_of(horizon)));
         }
         Value::Object(body)
     }
@@ -506,10 +513,10 @@ mod tests {
         });
         assert_eq!(created(all).unwrap(), expected);
         let spread = "--replication 5 --placement ring --read-level one --write-level all \
-                      --zones ignore";
+                      --zones ignore --event-horizon 1h";
         let expected = json!({
             "replication": 5, "placement": "ring", "read_level": "one", "write_level": "all",
-            "zones": "ignore",
+            "zones": "ignore", "event_horizon_ms": 3_600_000,
         });
         assert_eq!(created(spread).unwrap(), expected);
         assert_eq!(created("--replication all").unwrap(), json!({ "replication": "all" }));

@@ -15,6 +15,7 @@
 use super::Cluster;
 use super::liveness::{Sight, Standing};
 use super::message::{Answer, Join, Request};
+use crate::naming;
 use crate::refusal::{Code, Refusal};
 use crate::transport::{Denied, Kind, Transport, Unreachable};
 use bytes::Bytes;
@@ -358,8 +359,13 @@ fn refused(register: &dyn Register, error: MetaError) -> Answer {
         let message = name_in_use(name, map.nodes.get(node), register.sight(*node));
         return Answer::Refused { code: Code::NameInUse.row().code.to_owned(), message };
     }
-    let Refusal { code, message } = Refusal::from(why);
-    Answer::Refused { code: code.row().code.to_owned(), message: message.into_owned() }
+    let is_last = matches!(why, MapError::LastReplica { .. });
+    let Refusal { code, message } = naming::refused(&register.map(), MetaError::Refused(why));
+    let message = match is_last {
+        true => format!("{message}; drop that keyspace first, or start the node with its data"),
+        false => message.into_owned(),
+    };
+    Answer::Refused { code: code.row().code.to_owned(), message }
 }
 
 /// Who has a name, how that node stands, and what to do.

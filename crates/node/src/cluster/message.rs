@@ -44,6 +44,12 @@ pub(crate) enum Request {
         /// Its id.
         node: u32,
     },
+    /// To look for the asker at this address from now on: it was started elsewhere, and the map
+    /// does not say so yet.
+    Moved {
+        /// Where other nodes reach it.
+        peer: String,
+    },
 }
 
 /// A node that wants to be let in.

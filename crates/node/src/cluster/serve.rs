@@ -11,8 +11,9 @@ use super::expect::Waiting;
 use super::message::{Answer, Request};
 use super::{condition, join, report, walk};
 use crate::node::Node;
-use crate::transport::{Admission, Answerer, Denied, Identity, Kind, Serve};
+use crate::transport::{Admission, Answerer, Denied, Identity, Kind, Serve, Transport};
 use bytes::Bytes;
+use core::net::SocketAddr;
 use shoal_core::NodeId;
 use shoal_core::ids::MapVersion;
 use shoal_meta::MapStore as _;
@@ -25,13 +26,26 @@ use tokio::runtime::Handle;
 pub(crate) struct Door {
     waiting: OnceLock<Arc<Waiting>>,
     node: OnceLock<(Weak<Node>, Handle)>,
-    meta: OnceLock<(Weak<RaftStore>, Handle)>,
+    meta: OnceLock<Meta>,
+}
+
+/// What there is of a node once its map is open.
+struct Meta {
+    store: Weak<RaftStore>,
+    transport: Weak<dyn Transport>,
+    runtime: Handle,
 }
 
 impl Door {
     /// Lets those through who ask about the map. Raft is served on `runtime`.
-    pub(super) fn open_to_voters(&self, store: &Arc<RaftStore>, runtime: &Handle) {
-        let _once = self.meta.set((Arc::downgrade(store), runtime.clone()));
+    pub(super) fn open_to_voters(
+        &self,
+        store: &Arc<RaftStore>,
+        transport: &Arc<dyn Transport>,
+        runtime: &Handle,
+    ) {
+        let (store, transport) = (Arc::downgrade(store), Arc::downgrade(transport));
+        let _once = self.meta.set(Meta { store, transport, runtime: runtime.clone() });
     }
 
     /// Lets those through who belong to no cluster either.
@@ -45,17 +59,31 @@ impl Door {
     }
 
     fn serve_meta(&self, from: NodeId, body: Bytes, answerer: Answerer) {
-        let Some((store, runtime)) = self.meta.get() else { return };
+        let Some(Meta { store, runtime, .. }) = self.meta.get() else { return };
         let Some(store) = store.upgrade() else { return };
         runtime.spawn(async move {
             answerer.send(store.serve(from, &body).await.into());
         });
     }
 
+    /// Looks for `node` where it says that it is, if it is one of this cluster.
+    fn hear_of_move(&self, node: NodeId, peer: &str) {
+        let Some(Meta { store, transport, .. }) = self.meta.get() else { return };
+        let (Some(store), Some(transport)) = (store.upgrade(), transport.upgrade()) else { return };
+        let is_member = store.current().nodes.get(&node).is_some_and(|info| !info.is_gone());
+        if is_member && peer.parse::<SocketAddr>().is_ok() {
+            transport.know(node, peer);
+        }
+    }
+
     fn serve_control(&self, from: NodeId, body: &Bytes, answerer: Answerer) {
         let Some((node, runtime)) = self.node.get() else {
             let answer = match (self.waiting.get(), Request::decode(body)) {
                 (Some(waiting), Ok(Request::Expect(other))) => waiting.answer(&other),
+                (None, Ok(Request::Moved { peer })) => {
+                    self.hear_of_move(from, &peer);
+                    Answer::Heard
+                }
                 _ => busy("it is starting, or belongs to no cluster yet"),
             };
             return answerer.send(answer.encode());
@@ -104,6 +132,10 @@ impl Door {
                 let against = join::may_replace(&**cluster, NodeId(replaced));
                 answerer.send(against.unwrap_or(Answer::Heard).encode());
             }
+            Request::Moved { peer } => {
+                self.hear_of_move(from, &peer);
+                answerer.send(Answer::Heard.encode());
+            }
             Request::Ping | Request::Expect(_) => answerer.send(Answer::Heard.encode()),
         }
     }
@@ -135,7 +167,7 @@ impl Serve for Door {
         if who.node == NodeId::default() {
             return Ok(Admission::ControlOnly);
         }
-        let store = self.meta.get().and_then(|(store, _)| store.upgrade());
+        let store = self.meta.get().and_then(|meta| meta.store.upgrade());
         let Some(store) = store else {
             // Its map is not open yet, or it is alone: to say that nobody is known would tell a
             // node that was started at the same time that it was forgotten.

@@ -10,12 +10,13 @@ use crate::node::{Node, NodeConfig};
 use crate::request::Target;
 use crate::secret::ClusterSecret;
 use crate::transport::memory::MemoryNetwork;
-use shoal_core::map::{ClusterMap, Profile};
+use shoal_core::map::{ClusterMap, EngineKind, KeyspaceSpec, Profile};
 use shoal_core::update::{SetExpiry, Update, When};
 use shoal_core::{Body, Record};
 use shoal_storage::Patience;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// What the nodes of a test stand on.
@@ -42,12 +43,16 @@ impl World {
 
     /// Starts node `number`: the first founds the cluster, all others join it.
     pub(crate) fn start(&self, number: u16, in_memory: bool) -> Arc<Node> {
+        self.start_at(Self::address(number), number, in_memory)
+    }
+
+    /// The same at an address of its own.
+    fn start_at(&self, address: SocketAddr, number: u16, in_memory: bool) -> Arc<Node> {
         let seeds = vec![Self::address(1).to_string()];
         let first = match number {
             1 => First::Found,
             _ => First::Join { seeds, replace: false },
         };
-        let address = Self::address(number);
         let network = MemoryPeer::new(Arc::clone(&self.network), Arc::clone(&self.post), address);
         let peers = Peers {
             network: Arc::new(network),
@@ -126,6 +131,32 @@ fn one_becomes_three_and_losing_one_is_not_an_event() {
         assert_eq!(get(&second, &format!("k{n}")), Some(format!("alone{n}")));
     }
     for node in [second, third] {
+        node.stop().expect("it stops");
+    }
+}
+
+#[test]
+fn a_node_started_elsewhere_is_found_by_the_only_one_who_can_lead() {
+    let world = World::new();
+    let (first, second) = (world.start(1, false), world.start(2, false));
+    let third = world.start(3, false);
+    world.until(&first, |map| is_replicated(map, 3));
+    let voters = || first.cluster().map(|cluster| cluster.store.status().voters.len());
+    world.runtime.block_on(async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while voters() != Some(3) {
+            ticks.tick().await;
+        }
+    });
+    second.stop().expect("it stops");
+    // Its directory is its own as long as anybody has it.
+    drop(second);
+    // What the second does not have: it cannot be voted for.
+    first.create_keyspace("late", KeyspaceSpec::new(EngineKind::Memory), None).expect("it is made");
+    third.stop().expect("it stops");
+    let second = world.start_at(World::address(9), 2, false);
+    assert!(second.describe("late").is_ok());
+        for node in [first, second] {
         node.stop().expect("it stops");
     }
 }

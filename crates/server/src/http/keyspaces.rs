@@ -22,7 +22,7 @@ use std::sync::Arc;
 #[serde(deny_unknown_fields)]
 struct CreateDocument {
     engine: Option<Engine>,
-    partitions: Option<u16>,
+    partitions: Option<u64>,
     placement: Option<Placement>,
     db: Option<u16>,
     #[serde(default, deserialize_with = "given")]
@@ -35,8 +35,11 @@ struct CreateDocument {
     read_level: Option<LevelName>,
     write_level: Option<LevelName>,
     zones: Option<Zones>,
+    event_horizon_ms: Option<u64>,
 }
 
+/// What may change later. How far back event times may lie may not: a tombstone that was purged
+/// because no event could be older any more would be missed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AlterDocument {
@@ -213,8 +216,9 @@ fn spec(document: &CreateDocument) -> Result<KeyspaceSpec, Refusal> {
         Some(Engine::Disk) | None => EngineKind::Disk,
     });
     if let Some(count) = document.partitions {
-        spec.partitioning = Partitioning::new(count)
-            .ok_or_else(|| bad("`partitions` is a power of two between 1 and 16384"))?;
+        let count = u16::try_from(count).ok().and_then(Partitioning::new);
+        spec.partitioning =
+            count.ok_or_else(|| bad("`partitions` is a power of two between 1 and 16384"))?;
     }
     let changes = options(
         document.default_ttl_ms,
@@ -228,6 +232,7 @@ fn spec(document: &CreateDocument) -> Result<KeyspaceSpec, Refusal> {
         [document.read_level, document.write_level],
         document.zones,
     )?;
+    let changes = Changes { event_horizon_ms: document.event_horizon_ms, ..changes };
     spec.options = changes.applied_to(&spec.options);
     spec.options.strategy = document.placement.map_or(spec.options.strategy, Into::into);
     Ok(spec)
@@ -349,6 +354,8 @@ mod tests {
         assert!(!options.spread_zones);
         let all = created(r#"{"replication":"all"}"#).expect("it is sound");
         assert_eq!(all.options.replication, Replication::All);
+        let short = created(r#"{"event_horizon_ms":3600000}"#).expect("it is sound");
+        assert_eq!(short.options.event_horizon_ms, 3_600_000);
     }
 
     #[test]
@@ -377,6 +384,7 @@ mod tests {
             r#"{"engine":"tape"}"#,
             r#"{"partitions":3}"#,
             r#"{"partitions":0}"#,
+            r#"{"partitions":1000000000}"#,
             r#"{"default_ttl_ms":0}"#,
             r#"{"default_ttl_ms":-1}"#,
             r#"{"sync":"sometimes"}"#,
@@ -395,5 +403,6 @@ mod tests {
         }
         assert!(altered(r#"{"engine":"disk"}"#).is_err(), "an engine is for life");
         assert!(altered(r#"{"placement":"ring"}"#).is_err(), "so is a placement");
+        assert!(altered(r#"{"event_horizon_ms":5}"#).is_err(), "and an event horizon");
     }
 }

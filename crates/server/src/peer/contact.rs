@@ -197,7 +197,8 @@ impl Contact {
         let mut last = self.last_failure.lock();
         // The same again is no news.
         if let Some(Failure { why, .. }) = failure.as_ref().filter(|_| *last != failure) {
-            tracing::info!(node = %self.node, %why, "no link to a peer");
+            let address = self.address.lock().clone();
+            tracing::info!(node = %self.node, address, %why, "no link to a peer");
         }
         *last = failure;
     }

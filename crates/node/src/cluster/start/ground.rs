@@ -101,7 +101,7 @@ impl Ground {
     ) -> Result<Arc<RaftStore>, MetaError> {
         let wire = Arc::new(TransportWire(Arc::clone(&self.transport)));
         let store = RaftStore::open(node, Options::default(), wire).await?;
-        self.door.open_to_voters(&store, &self.meta);
+        self.door.open_to_voters(&store, &self.transport, &self.meta);
         // Who came before was judged without a map.
         self.transport.review();
         Ok(store)

@@ -1,6 +1,9 @@
 //! Putting a start on record: asked again and again, however long a majority takes to be found,
 //! since of two nodes that were started from copies of one directory only one must go on.
 //!
+//! Meanwhile nodes that answer are told where this one is, since the map may have another address of
+//! it, and asked for theirs.
+//!
 //! Holds: a proposal is cut short only where no node that answers takes the token that is
 //! presented. What is waited for is known by name meanwhile.
 //!
@@ -8,9 +11,12 @@
 
 use super::super::identity::Tokens;
 use super::super::join::JoinError;
+use super::super::message::Request;
 use super::Ground;
 use crate::node::StartError;
-use crate::transport::{Denied, Identity, Transport};
+use crate::transport::{Denied, Identity, Kind, Transport};
+use bytes::Bytes;
+use core::convert::Infallible;
 use shoal_core::NodeId;
 use shoal_core::ids::ClusterId;
 use shoal_core::map::{ClusterMap, Command, MapError};
@@ -19,6 +25,7 @@ use shoal_meta::{MapStore as _, MetaError};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 /// The pauses between two proposals of a start, the first and the longest.
@@ -26,6 +33,10 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 /// How often is looked whether every link was denied: under the token before, and under the newest
 /// one. The latter is final, so what the former was told has time to be forgotten.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
+/// After how long of waiting, and how often, the others are asked where everybody is.
+const FIND_AFTER: Duration = Duration::from_millis(500);
+/// How long one may take to hear where this node is.
+const FIND_WITHIN: Duration = Duration::from_secs(2);
 /// How often the same reason is told again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -48,7 +59,10 @@ impl Ground {
             let attempt = |token| async move {
                 self.transport.assume(Identity { cluster, node, token });
                 self.know_others(&store.current(), node);
-                store.propose_async(command).await.map(drop)
+                tokio::select! {
+                    outcome = store.propose_async(command) => outcome.map(drop),
+                    never = self.find_each_other(store) => match never {},
+                }
             };
             let shut_out = || is_shut_out(&*self.transport);
             insist([presented, next], attempt, shut_out, |why| self.wait_for(why)).await
@@ -56,6 +70,31 @@ impl Ground {
         tokens.put_on_record(node, &profile, propose).await?;
         self.transport.assume(Identity { cluster, node, token: tokens.presented() });
         Ok(())
+    }
+
+    /// Tells whoever answers where this node is, and learns from them where the others are: some may
+    /// have been started elsewhere since, this node among them, and who was told nothing of it may be
+    /// the only one who can lead. Goes on for ever.
+    async fn find_each_other(&self, store: &Arc<RaftStore>) -> Infallible {
+        let me = store.node();
+        let peer = self.peers.network.address().to_string();
+        let moved = Request::Moved { peer }.encode();
+        loop {
+            sleep(FIND_AFTER).await;
+            let links = self.transport.links().into_iter();
+            for node in links.filter(|link| link.up).map(|link| link.node) {
+                let (tell, told) = oneshot::channel();
+                // Whoever asked may have been cut off.
+                let reply = Box::new(move |answer: Result<Bytes, _>| drop(tell.send(answer)));
+                self.transport.ask(node, Kind::Control, moved.clone(), FIND_WITHIN, reply);
+                // One of an older version does not understand it.
+                let _heard = told.await;
+                if let Err(error) = store.pull(node).await {
+                    tracing::debug!(%node, %error, "could not pull the map");
+                }
+                self.know_others(&store.current(), me);
+            }
+        }
     }
 
     /// Tells the transport where the others are.
