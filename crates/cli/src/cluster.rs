@@ -262,7 +262,8 @@ fn status(document: &Value) -> String {
     let mut lines = vec![
         format!("cluster {} is {}", text(&document["cluster"]), text(&document["health"])),
         match fully {
-            false => "not fully replicated".to_owned(),
+            // Not the words of a cluster that is: somebody looks for these.
+            false => "replication is incomplete".to_owned(),
             true if count("down") == 0 => "fully replicated".to_owned(),
             // The map counts what is down: it comes back, or is forgotten.
             true => "fully replicated, counting what is down".to_owned(),
@@ -280,7 +281,7 @@ fn status(document: &Value) -> String {
     lines.push(format!(
         "map {}, led by {}, decided by {}",
         text(&document["map_version"]),
-        text(&document["leader"]),
+        document["leader"].as_str().unwrap_or("nobody"),
         row(&document["voters"])
     ));
     let down = list(&document["down"]);
@@ -467,7 +468,7 @@ mod tests {
     #[test]
     fn a_status_says_whether_all_is_replicated() {
         let shown = status(&status_document(false));
-        assert!(shown.contains("\nnot fully replicated\n"), "{shown}");
+        assert!(shown.contains("\nreplication is incomplete\n"), "{shown}");
         assert!(shown.contains("\ndown: n2\n") && !shown.contains("joining"), "{shown}");
         assert!(shown.contains("map 0.9, led by n1, decided by n1, n2"), "{shown}");
         assert!(shown.contains("n2 still has to copy 7 partitions"), "{shown}");

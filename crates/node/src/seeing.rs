@@ -23,7 +23,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::Target;
 use crate::transport::LinkStatus;
 use figures::repair_figures;
-use members::{Seen, members};
+use members::{Seen, leads, members};
 use shoal_core::NodeId;
 use shoal_core::control::{ClusterStatus, Control, Health, View, executor};
 use shoal_core::ids::ClusterId;
@@ -217,7 +217,9 @@ impl Node {
                 standings: sights
                     .map(|sight| (sight.node, (sight.standing, Some(millis(sight.lasted)))))
                     .collect(),
-                leader: status.leadership.leader,
+                leader: status.leadership.leader.filter(|leader| {
+                    leads(*leader, &status.voters, |node| cluster.liveness.is_worth_asking(node))
+                }),
                 term: status.leadership.term,
                 voters: status.voters,
                 conditions: cluster.conditions.under(&self.map()),

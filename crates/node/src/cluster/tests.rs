@@ -156,7 +156,7 @@ fn a_node_started_elsewhere_is_found_by_the_only_one_who_can_lead() {
     third.stop().expect("it stops");
     let second = world.start_at(World::address(9), 2, false);
     assert!(second.describe("late").is_ok());
-        for node in [first, second] {
+    for node in [first, second] {
         node.stop().expect("it stops");
     }
 }

@@ -86,6 +86,17 @@ pub(super) struct Seen {
     pub(super) conditions: BTreeMap<NodeId, Condition>,
 }
 
+/// Whether the one who led last leads still, as far as is known: one that is down, or that no
+/// majority can follow, leads nobody.
+pub(super) fn leads(
+    leader: NodeId,
+    voters: &BTreeSet<NodeId>,
+    is_up: impl Fn(NodeId) -> bool,
+) -> bool {
+    let up = voters.iter().filter(|voter| is_up(**voter)).count();
+    is_up(leader) && (up > voters.len() / 2 || voters.is_empty())
+}
+
 pub(super) fn members(map: &ClusterMap, seen: &Seen) -> Vec<MemberShown> {
     let mut partitions: BTreeMap<NodeId, usize> = BTreeMap::new();
     for partition in map.keyspaces.values().flat_map(|keyspace| &keyspace.partitions) {
@@ -128,6 +139,18 @@ mod tests {
     use super::super::rig::three;
     use super::*;
     use shoal_core::map::{Command, Profile};
+
+    #[test]
+    fn who_is_down_or_alone_leads_nobody() {
+        let voters = BTreeSet::from([1, 2, 3].map(NodeId));
+        let leads = |leader, up: &[u32]| {
+            leads(NodeId(leader), &voters, |node: NodeId| up.contains(&node.0))
+        };
+        assert!(leads(3, &[1, 2, 3]) && leads(3, &[1, 3]));
+        assert!(!leads(3, &[1, 2]), "it is down");
+        assert!(!leads(1, &[1]), "nobody follows it");
+        assert!(super::leads(NodeId(1), &BTreeSet::new(), |_| true), "who votes is not known yet");
+    }
 
     fn full() -> Condition {
         Condition { refusing: Some("disk_full".to_owned()), lost_copies: 0 }

@@ -13,8 +13,9 @@ use super::super::identity::Tokens;
 use super::super::join::JoinError;
 use super::super::message::Request;
 use super::Ground;
+use crate::naming;
 use crate::node::StartError;
-use crate::transport::{Denied, Identity, Kind, Transport};
+use crate::transport::{Denied, Identity, Kind, LinkStatus, Transport};
 use bytes::Bytes;
 use core::convert::Infallible;
 use shoal_core::NodeId;
@@ -22,6 +23,7 @@ use shoal_core::ids::ClusterId;
 use shoal_core::map::{ClusterMap, Command, MapError};
 use shoal_meta::raft::RaftStore;
 use shoal_meta::{MapStore as _, MetaError};
+use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +67,9 @@ impl Ground {
                 }
             };
             let shut_out = || is_shut_out(&*self.transport);
-            insist([presented, next], attempt, shut_out, |why| self.wait_for(why)).await
+            let explain = |error| explained(&store.current(), &self.transport.links(), error);
+            let wait_for = |why: &str| self.wait_for(why);
+            insist([presented, next], attempt, shut_out, explain, wait_for).await
         };
         tokens.put_on_record(node, &profile, propose).await?;
         self.transport.assume(Identity { cluster, node, token: tokens.presented() });
@@ -116,6 +120,7 @@ async fn insist<F>(
     tokens: [u64; 2],
     mut attempt: impl FnMut(u64) -> F,
     shut_out: impl Fn() -> Option<JoinError>,
+    explain: impl Fn(MetaError) -> String,
     wait_for: impl Fn(&str),
 ) -> Result<(), StartError>
 where
@@ -141,7 +146,7 @@ where
                 return Err(JoinError::new("stale_directory", why.to_string()).into());
             }
             Err(error @ MetaError::Refused(_)) => return Err(error.into()),
-            Err(error) => error.to_string(),
+            Err(error) => explain(error),
         };
         if token == newest
             && let Some(why) = shut_out()
@@ -160,6 +165,17 @@ where
         pause = (pause * 2).min(PAUSES.1);
     }
     Ok(())
+}
+
+/// Why a start is not on record yet, with what those said who do not listen to this node.
+fn explained(map: &ClusterMap, links: &[LinkStatus], error: MetaError) -> String {
+    let mut why = naming::refused(map, error).message.into_owned();
+    for link in links {
+        if let Some(denied) = link.denied {
+            let _never_fails = write!(why, "; {}: {denied}", naming::name_of(map, link.node));
+        }
+    }
+    why
 }
 
 /// Waits until no node that answers listens to this one, and says why.
@@ -201,6 +217,10 @@ mod tests {
 
     const BOTH: [u64; 2] = [7, 8];
 
+    fn told(error: MetaError) -> String {
+        error.to_string()
+    }
+
     fn no_majority() -> MetaError {
         MetaError::NoMajority { voters: vec![NodeId(1)] }
     }
@@ -219,7 +239,7 @@ mod tests {
         };
         let why = RefCell::new(String::new());
         let done =
-            insist(BOTH, attempt, || None, |reason| reason.clone_into(&mut why.borrow_mut()));
+            insist(BOTH, attempt, || None, told, |reason| reason.clone_into(&mut why.borrow_mut()));
         assert!(done.await.is_ok());
         assert_eq!(*asked.borrow(), BOTH, "one after the other, none of them cut short");
         assert_eq!(*why.borrow(), no_majority().to_string());
@@ -233,7 +253,7 @@ mod tests {
             std::future::pending()
         };
         let stale = || Some(JoinError::new("stale_directory", "it is an old copy"));
-        let outcome = insist(BOTH, attempt, stale, |_| {}).await;
+        let outcome = insist(BOTH, attempt, stale, told, |_| {}).await;
         assert!(matches!(outcome, Err(StartError::Join(why)) if why.code == "stale_directory"));
         assert_eq!(presented.get(), BOTH[1]);
         // Under the token before, it only says that this start is on record.
@@ -243,14 +263,14 @@ mod tests {
             async move { if is_new { Ok(()) } else { std::future::pending().await } }
         };
         let denied = || if presented.get() == BOTH[0] { stale() } else { None };
-        assert!(insist(BOTH, attempt, denied, |_| {}).await.is_ok());
+        assert!(insist(BOTH, attempt, denied, told, |_| {}).await.is_ok());
         let refused = |_| {
             let token = Command::RemoveNode { node: NodeId(9) };
             let why = ClusterMap::default().apply(&token).expect_err("there is no such node");
             ready(Err(MetaError::Refused(why)))
         };
         assert!(matches!(
-            insist(BOTH, refused, || None, |_| {}).await,
+            insist(BOTH, refused, || None, told, |_| {}).await,
             Err(StartError::Map(MetaError::Refused(_)))
         ));
     }
