@@ -12,6 +12,7 @@ mod pace;
 pub mod registry;
 mod resp;
 mod serve;
+mod turn;
 mod wire;
 
 pub(crate) use budget::{Bounds, Budget, Charge, UNCHARGED_BYTES};
@@ -20,6 +21,7 @@ pub(crate) use output::{Held, Output};
 pub(crate) use pace::Pace;
 pub use registry::{Client, Protocol, Registry, Shown};
 pub(crate) use serve::{Served, resume, serve};
+pub(crate) use turn::{made, turn};
 pub(crate) use wire::{End, LINGER, LINGER_BYTES, LINGER_READ};
 
 use crate::config::Resolved;

@@ -3,12 +3,12 @@
 //! Holds: one read and one write per turn, however many commands they carry. Replies leave only
 //! once everything they speak of is as durable as its keyspace asks. Nothing is read while
 //! replies wait, so a client that does not read cannot make the server hold more than one turn's
-//! replies for it.
+//! replies for it; and of all clients of a thread one at a time makes it so many.
 //!
 //! Does not know: what the commands mean.
 
 use super::wire::{End, Wire};
-use super::{Charge, Pace, Shared, UNCHARGED_BYTES};
+use super::{Charge, Pace, Shared, UNCHARGED_BYTES, made, turn};
 use crate::listener::Departures;
 use crate::resp::{Run, Session};
 use shoal_storage::{Commit, Patience};
@@ -64,12 +64,14 @@ where
     let mut pace = Pace::new(wire.shared.config.slow_request);
     let mut held: Option<Charge> = None;
     loop {
+        turn().await;
         let pending_before = session.input.len();
         let (back, run) = run(session, &wire.shared).await;
         let Some(back) = back else {
             return Talk::Ended(End::Unserved("a command panicked on another thread"));
         };
         session = back;
+        made(session.written());
         if let Err(end) = answer(&mut session, &mut wire, came).await {
             return Talk::Ended(end);
         }

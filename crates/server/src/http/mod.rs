@@ -30,7 +30,7 @@ pub(crate) use body::MAX_JSON;
 pub use routes::{BodyKind, Parameter, Place, ROUTES, Route};
 
 use crate::connection::registry::Entry;
-use crate::connection::{End, Shared};
+use crate::connection::{End, Shared, made, turn};
 use crate::resp::figures::unix_time_ms;
 use bytes::Bytes;
 use conditions::Conditions;
@@ -207,6 +207,7 @@ async fn answer(context: &Rc<Context>, request: Request<Incoming>) -> Response<F
     let asked_to_close = head.version == Version::HTTP_10 && !head.headers.contains_key(CONNECTION);
     let last = head.version != Version::HTTP_2
         && (asked_to_close || ambiguous.is_some() || shared.is_stopping());
+    made(reply.length());
     reply.charged(&shared.output, &context.entry.client).into_response(last)
 }
 
@@ -233,6 +234,9 @@ async fn handle(context: &Context, head: &Parts, body: Incoming) -> Result<Reply
         BodyKind::None => (Bytes::new(), None),
         _ => body::read(shared, body, limit, too_long).await?,
     };
+    if !route.handler.is_administration() {
+        turn().await;
+    }
     dispatch(shared, route.handler, captures, head, &query, body).await
 }
 

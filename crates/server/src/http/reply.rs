@@ -150,6 +150,11 @@ impl Reply {
         }
     }
 
+    /// How long the body is.
+    pub(crate) const fn length(&self) -> usize {
+        self.body.len()
+    }
+
     /// Counts a long body against what may wait in the whole server until it is sent.
     pub(crate) fn charged(mut self, output: &Arc<Output>, client: &Arc<Client>) -> Self {
         if self.body.len() <= UNCHARGED_BYTES {

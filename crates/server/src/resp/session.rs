@@ -62,6 +62,8 @@ pub(crate) struct Session {
     unsettled: Option<(usize, usize)>,
     /// What the command that is to run again has asked other nodes.
     errands: Errands,
+    /// Bytes that the last run wrote and took back.
+    taken_back: usize,
 }
 
 impl Session {
@@ -80,6 +82,7 @@ impl Session {
             commit: Commit::DONE,
             unsettled: None,
             errands: Errands::default(),
+            taken_back: 0,
         }
     }
 
@@ -95,10 +98,17 @@ impl Session {
         &self.errands
     }
 
+    /// How many bytes of replies the last run wrote, whatever became of them.
+    #[must_use]
+    pub(crate) const fn written(&self) -> usize {
+        self.output.len().saturating_add(self.taken_back)
+    }
+
     /// Executes what was read, as far as `patience` allows.
     pub(crate) fn run(&mut self, node: &Node, patience: Patience) -> Run {
         let mut access = node.access(patience);
         access.resume(std::mem::take(&mut self.errands));
+        self.taken_back = 0;
         let first = self.state.commands;
         let mut foreseen = 0;
         let run = loop {
@@ -214,12 +224,12 @@ impl Session {
             Ok(()) => {}
             Err(Fail::Halt(Halt::Cold)) => {
                 debug_assert_eq!(patience, Patience::Inline, "a patient run is never cold");
-                self.output.truncate(start);
+                self.take_back(start);
                 return Some(Run::Cold);
             }
             Err(Fail::Halt(Halt::Away)) => {
                 debug_assert_eq!(patience, Patience::Inline, "a patient run waits in place");
-                self.output.truncate(start);
+                self.take_back(start);
                 return Some(Run::Away);
             }
             Err(Fail::Halt(Halt::Refused(refusal))) => {
@@ -253,6 +263,16 @@ impl Session {
             *replies += 1;
         }
         None
+    }
+
+    /// Takes back what a command wrote that is to run again, and the room for it if that is much:
+    /// nobody counts it while the command waits for a disk or for other nodes.
+    fn take_back(&mut self, start: usize) {
+        self.taken_back = self.output.len().saturating_sub(start);
+        self.output.truncate(start);
+        if self.taken_back > KEPT_CAPACITY {
+            self.output.shrink_to(KEPT_CAPACITY);
+        }
     }
 
     /// Says why the bytes are no request, unless the client wants no replies.

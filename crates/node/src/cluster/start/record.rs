@@ -217,6 +217,7 @@ mod tests {
 
     const BOTH: [u64; 2] = [7, 8];
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is called as the explanation is")]
     fn told(error: MetaError) -> String {
         error.to_string()
     }

@@ -175,3 +175,46 @@ async fn who_reads_nothing_over_http_makes_room_too() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_asks_for_long_replies_at_once_is_given_them_one_by_one() {
+    const CROWD: usize = 30;
+    // As many as fit 68 MiB.
+    const FIT: usize = 8;
+    local(async {
+        let host = Host::with(&[("memory_limit", "64MiB")]);
+        let output = &host.shared.output;
+        let (mut other, _task) = host.connect(64 << 10);
+        let value = "v".repeat(8 << 20);
+        let set = format!("*3\r\n$3\r\nSET\r\n$4\r\nlong\r\n$8388608\r\n{value}\r\n");
+        ask(&mut other, set.as_bytes(), b"+OK\r\n").await;
+        for request in [&b"GET long\r\n"[..], b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+            let mut silent = Vec::new();
+            for _ in 0..CROWD {
+                let (mut stream, task) = host.connect(64 << 10);
+                stream.write_all(request).await.expect("it reads");
+                silent.push((stream, task));
+            }
+            let all = output.evicted() + (CROWD - FIT) as u64;
+            let mut before = output.evicted();
+            let mut looks = 0;
+            while before < all {
+                tokio::task::yield_now().await;
+                let now = output.evicted();
+                // More at a time would be made before those that were closed give back theirs.
+                assert!(now - before <= 1, "{} were made in one go", now - before);
+                let clients = host.shared.registry.clients();
+                let closing = clients.iter().filter(|client| client.is_killed()).count();
+                assert!(closing <= 1, "{closing} are closed, and still hold their replies");
+                before = now;
+                looks += 1;
+                assert!(looks < 10_000, "all are answered: {before} of {all}");
+            }
+            ask_undisturbed(&mut other).await;
+            drop(silent);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert_eq!(output.used(), 0);
+        }
+    })
+    .await;
+}
