@@ -4,6 +4,7 @@
 //! flushed or dropped. Whatever is not in the rules is dead, but for the spaces beside those of
 //! keyspaces, in which the lives of copies and hints are kept.
 
+use crate::replicas::LIVES_SPACE;
 use crate::step::counted;
 use arc_swap::ArcSwap;
 use shoal_core::Record;
@@ -91,9 +92,11 @@ impl Policy for Rules {
         Some(record.version.max(record.written).to_bits())
     }
 
-    /// What a keyspace holds, and not what is kept for others.
+    /// What a keyspace holds, and not what is kept for others. The lives of copies are taken as
+    /// well: they are small and few, and without them no map could be taken over that makes room.
     fn removes(&self, space: u32, value: &[u8]) -> bool {
-        space < MAX_INCARNATION && peek(value).is_ok_and(|record| record.is_tombstone())
+        space == LIVES_SPACE
+            || space < MAX_INCARNATION && peek(value).is_ok_and(|record| record.is_tombstone())
     }
 
     fn counts(&self, _: u32, value: &[u8]) -> Tally {
@@ -130,6 +133,7 @@ mod tests {
         assert!(rules.removes(1, &gone));
         assert!(!rules.removes(1, &live) && !rules.removes(1, &empty), "a value, if an empty one");
         assert!(!rules.removes(MAX_INCARNATION + 1, &gone), "a hint frees nothing");
+        assert!(rules.removes(LIVES_SPACE, &live), "a map that flushes must find room");
         assert!(!rules.removes(1, b"nonsense"));
     }
 }

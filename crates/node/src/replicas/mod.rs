@@ -14,7 +14,7 @@ mod settle;
 mod shelf;
 
 pub(crate) use copy::{Asked, PartitionCopy, Place, Tell, Waiting};
-pub(crate) use life::Lives;
+pub(crate) use life::{LIVES_SPACE, Lives};
 pub(crate) use settle::SettleQueue;
 pub(crate) use shelf::ShelfError;
 

@@ -113,7 +113,7 @@ settings! {
         "The most memory for caches, buffers, tables and pending writes together.";
     min_free "--min-free" "SHOAL_MIN_FREE" "SIZE" Text("auto"),
         "a size, or `auto` for a share of the file system",
-        "Below this much free space in the data directory's file system writes are refused `disk_full`; removals are still taken.";
+        "Below this much free space in the data directory's file system, beside room for what is still to be written and merged, writes are refused `disk_full`; removals are still taken.";
     max_value "--max-value" "SHOAL_MAX_VALUE" "SIZE" Text("8MiB"),
         "1KiB to 512MiB",
         "The longest value.";

@@ -2,10 +2,13 @@
 //! the log below it is cut.
 //!
 //! Holds: values, due index, tallies and the mark go into the store in one atomic ingestion, so
-//! the store is always exactly what the log says up to the mark. The log is synced up to the mark
-//! before, so that a position below a mark is never given to another entry; and it is cut only
-//! after. A sealed generation stays readable until the store has it. The due index has an entry
-//! for what the store holds and for nothing else, but for values that could not be read.
+//! the store is always exactly what the log says up to the mark; but on a full disk values are
+//! left out that the log has something newer for beyond the mark, so that removals make a
+//! checkpoint smaller that found no room. The log is synced up to the mark before, and as far as
+//! what was left out needs it, so that a position below a mark is never given to another entry;
+//! and it is cut only after. A sealed generation stays readable until the store has it. The due
+//! index has an entry for what the store holds and for nothing else, but for values that could not
+//! be read or were left out; those are found out of date when their time comes.
 
 use super::buffer::Buffer;
 use super::core::{Core, Generations, log_failed};
@@ -17,8 +20,11 @@ use super::spaces::Spaces;
 use crate::engine::{EngineError, Policy, Tally};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 const MARK_FORMAT: u8 = 1;
+/// What an entry takes in a table beside key and value, at most.
+const ENTRY_BYTES: usize = 32;
 
 /// What one checkpoint writes.
 pub(crate) struct Pending {
@@ -38,6 +44,9 @@ pub(crate) struct Surroundings<'c> {
     pub(crate) active: &'c Buffer,
     /// The newest of what the store has, the newest first.
     pub(crate) kept: &'c [Arc<Buffer>],
+    /// Keys whose values need not be written: the log has something newer of them beyond the
+    /// mark, and has synced it.
+    pub(crate) hidden: &'c BTreeSet<Box<[u8]>>,
 }
 
 impl Core {
@@ -68,6 +77,12 @@ impl Core {
     /// # Errors
     /// The store has nothing of it then; it stays in memory.
     pub(crate) fn write_sealed(&self, pending: &Pending) -> Result<(), SortedError> {
+        let hidden = if self.free_space.refusal().is_some() {
+            self.hidden(&pending.buffer).0
+        } else {
+            BTreeSet::new()
+        };
+        // With it what hides the hidden, as that was found before.
         self.log.sync().map_err(|error| SortedError::Io(error.to_string()))?;
         let generations = self.generations.load_full();
         let around = Surroundings {
@@ -76,8 +91,30 @@ impl Core {
             policy: self.policy.as_ref(),
             active: &generations.active,
             kept: &generations.kept,
+            hidden: &hidden,
         };
         write_generation(&around, pending)
+    }
+
+    /// The keys of a sealed generation whose values were replaced or removed since, and about how
+    /// many bytes are to be written of the others.
+    pub(crate) fn hidden(&self, sealed: &Buffer) -> (BTreeSet<Box<[u8]>>, u64) {
+        let active = Arc::clone(&self.generations.load().active);
+        let mut hidden = BTreeSet::new();
+        let mut bytes = 0;
+        let walked: Result<(), SortedError> = sealed.each(|key, value| {
+            let at = keys::decode(key).filter(|at| !self.policy.is_dead(at.space));
+            let Some(at) = at else { return Ok(()) };
+            match value {
+                Some(_) if active.read(at.slot, hash_of(key), key, |_| ()).is_some() => {
+                    hidden.insert(key.into());
+                }
+                value => bytes += (key.len() + value.map_or(0, <[u8]>::len) + ENTRY_BYTES) as u64,
+            }
+            Ok(())
+        });
+        debug_assert_eq!(walked, Ok(()), "nothing in the walk fails");
+        (hidden, bytes)
     }
 
     /// Lets go of a generation that the store has, and of the log below it.
@@ -98,6 +135,7 @@ impl Core {
         self.look_at_size();
         let mut work = self.work.lock();
         work.checkpoints += 1;
+        work.checkpointed = Some(Instant::now());
         self.changed.notify_all();
         drop(work);
         self.log.cut(pending.until).map_err(log_failed)
@@ -150,6 +188,7 @@ fn write_values(
         asked = Some((space, dead));
         match value {
             _ if dead => Ok(()),
+            Some(_) if around.hidden.contains(key) => Ok(()),
             Some(value) => sink.put(key, value),
             None => sink.remove(key),
         }

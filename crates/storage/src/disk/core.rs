@@ -12,7 +12,7 @@ use super::log::{Log, LogError};
 use super::options::Resolved;
 use super::paging::PageMemo;
 use super::sorted::Sorted;
-use super::space::FreeSpace;
+use super::space::{FreeSpace, Owed};
 use super::spaces::Spaces;
 use crate::engine::{EngineError, Policy};
 use arc_swap::ArcSwap;
@@ -74,6 +74,15 @@ pub(crate) struct Stale {
     pub(crate) leaving: Arc<BTreeSet<Box<[u8]>>>,
 }
 
+/// An attempt to make room by merging everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Relief {
+    /// When it was made, and after how many checkpoints.
+    pub(crate) last: Option<(Instant, u64)>,
+    /// How many in a row found no room for what is left.
+    pub(crate) failures: u32,
+}
+
 /// What the background threads are asked and have done.
 #[derive(Debug)]
 pub(crate) struct Work {
@@ -85,6 +94,10 @@ pub(crate) struct Work {
     pub(crate) served: u64,
     /// Checkpoints done since the start.
     pub(crate) checkpoints: u64,
+    /// When the last of them was done.
+    pub(crate) checkpointed: Option<Instant>,
+    /// The last attempt to make room by merging everything.
+    pub(crate) relief: Relief,
     /// A full compaction is running that nobody asked for.
     pub(crate) tidying: bool,
     /// Spaces that were retired and are not yet swept.
@@ -106,6 +119,8 @@ impl Default for Work {
             asked: 0,
             served: 0,
             checkpoints: 0,
+            checkpointed: None,
+            relief: Relief::default(),
             tidying: false,
             retired: Vec::new(),
             compactions_asked: 0,
@@ -256,6 +271,16 @@ impl Core {
     pub(crate) fn look_at_size(&self) {
         let inline = self.store.figures().bytes <= self.options.inline_below_bytes;
         self.inline.store(inline, Ordering::Relaxed);
+    }
+
+    /// Looks how much is free on the disk, and how much of it is owed. Returns whether there is
+    /// room for more.
+    pub(crate) fn look_at_room(&self) -> bool {
+        let generations = self.generations.load();
+        let tables: usize = generations.newest_first().map(|buffer| buffer.bytes()).sum();
+        drop(generations);
+        self.free_space.owe(Owed { tables: tables as u64, merge: self.store.merge_bytes() });
+        self.free_space.look()
     }
 
     /// Wakes the background threads.

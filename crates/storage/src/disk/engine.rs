@@ -38,7 +38,9 @@ impl DiskEngine {
         options: &DiskOptions,
         policy: Arc<dyn Policy>,
     ) -> Result<Self, EngineError> {
-        let lsm_options = LsmOptions { cache_bytes: options.resolve(dir).cache_bytes };
+        let resolved = options.resolve(dir);
+        let lsm_options =
+            LsmOptions { cache_bytes: resolved.cache_bytes, table_bytes: resolved.table_bytes };
         let store = Lsm::open(&dir.join("sorted"), &lsm_options, Arc::clone(&policy))?;
         Self::open_on(files, dir, options, policy, Box::new(store))
     }

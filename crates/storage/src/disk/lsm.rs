@@ -12,6 +12,7 @@
 use super::keys;
 use super::sorted::{Figures, Fill, Show, Sink, Sorted, SortedError};
 use crate::engine::Policy;
+use crate::files::{Files, RealFiles};
 use lsm_tree::compaction::filter::{Context, Verdict};
 use lsm_tree::compaction::{CompactionFilter, Factory, ItemAccessor, Leveled};
 use lsm_tree::config::{
@@ -26,14 +27,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use xxhash_rust::xxh3::xxh3_128;
 
-/// How large a table becomes. Smaller tables make for shorter compaction steps, larger ones for
-/// fewer files.
-const TABLE_BYTES: u64 = 32 << 20;
 /// How many tables may lie above the sorted levels before they are merged into them.
 const RUNS: u8 = 4;
+/// After how many bytes written a compaction looks whether there is room for more.
+const LOOK_EVERY_BYTES: u64 = 4 << 20;
 /// Files the store keeps open.
 const OPEN_FILES: usize = 256;
 /// How errors name the store's files.
@@ -45,12 +45,15 @@ const MANIFEST: &str = "sorted store, manifest";
 pub(crate) struct LsmOptions {
     /// Bytes of blocks kept in memory.
     pub(crate) cache_bytes: u64,
+    /// How large a table becomes.
+    pub(crate) table_bytes: u64,
 }
 
 /// The store.
 pub(crate) struct Lsm {
     dir: PathBuf,
     cache: Arc<Cache>,
+    table_bytes: u64,
     filter: Arc<DeadSpaces>,
     /// `None` only while the tree is exchanged, and after that has failed.
     tree: RwLock<Option<Open>>,
@@ -74,7 +77,12 @@ impl Lsm {
         let store = Self {
             dir: dir.to_owned(),
             cache: Arc::new(Cache::with_capacity_bytes(options.cache_bytes)),
-            filter: Arc::new(DeadSpaces { policy, interrupted: Arc::default() }),
+            table_bytes: options.table_bytes,
+            filter: Arc::new(DeadSpaces {
+                policy,
+                interrupted: Arc::default(),
+                room: Arc::new(Room::below(dir)),
+            }),
             tree: RwLock::new(None),
             upkeep: Mutex::new(()),
         };
@@ -136,11 +144,15 @@ impl Lsm {
     /// Runs a compaction, which is long, without keeping readers' lock.
     fn compacting<R>(
         &self,
+        floor: u64,
         work: impl FnOnce(&Open) -> lsm_tree::Result<R>,
     ) -> Result<R, SortedError> {
         let _upkeep = self.upkeep.lock();
         let open = self.with(|open| Ok(open.clone()))?;
+        self.filter.room.floor.store(floor, Ordering::Relaxed);
+        self.filter.room.written.store(0, Ordering::Relaxed);
         let done = work(&open).map_err(failed);
+        self.filter.room.written.store(0, Ordering::Relaxed);
         // What was rewritten or dropped would otherwise keep its files until the next change.
         self.forget_the_past(&open);
         match done {
@@ -184,10 +196,10 @@ impl Sorted for Lsm {
         })
     }
 
-    fn compact_step(&self) -> Result<bool, SortedError> {
+    fn compact_step(&self, floor: u64) -> Result<bool, SortedError> {
         let strategy =
-            Leveled::default().with_l0_threshold(RUNS).with_table_target_size(TABLE_BYTES);
-        self.compacting(|open| {
+            Leveled::default().with_l0_threshold(RUNS).with_table_target_size(self.table_bytes);
+        self.compacting(floor, |open| {
             let before = open.tree.table_count();
             let version = open.tree.current_version().id();
             open.tree.compact(Arc::new(strategy), open.seqno.get())?;
@@ -197,12 +209,30 @@ impl Sorted for Lsm {
         })
     }
 
-    fn compact_fully(&self) -> Result<(), SortedError> {
-        self.compacting(|open| open.tree.major_compact(TABLE_BYTES, open.seqno.get()))
+    fn compact_fully(&self, floor: u64) -> Result<(), SortedError> {
+        let table_bytes = self.table_bytes;
+        self.compacting(floor, |open| open.tree.major_compact(table_bytes, open.seqno.get()))
+    }
+
+    fn merge_bytes(&self) -> u64 {
+        let tree = self.tree.read();
+        let Some(open) = tree.as_ref() else { return 0 };
+        let version = open.tree.current_version();
+        let (mut unsorted, mut below) = (0, 0);
+        for (depth, level) in version.iter_levels().enumerate() {
+            match level.size() {
+                size if depth == 0 => unsorted = size,
+                size if below == 0 => below = size,
+                _ => {}
+            }
+        }
+        // A level that is larger has another put above it, or is merged piece by piece.
+        let below = below.min(2 * u64::from(RUNS) * self.table_bytes);
+        (unsorted + below).saturating_sub(self.filter.room.written.load(Ordering::Relaxed))
     }
 
     fn drop_range(&self, from: &[u8], to: &[u8]) -> Result<(), SortedError> {
-        self.compacting(|open| open.tree.drop_range(from..to))
+        self.compacting(0, |open| open.tree.drop_range(from..to))
     }
 
     fn interrupt(&self, on: bool) {
@@ -264,10 +294,36 @@ impl Sink for Ingestion<'_> {
     }
 }
 
-/// Drops what belongs to dead spaces whenever a compaction comes past it.
+/// How far a compaction may fill the disk, and how much it has written.
+struct Room {
+    dir: PathBuf,
+    floor: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Room {
+    fn below(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), floor: AtomicU64::new(0), written: AtomicU64::new(0) }
+    }
+
+    /// Notes what was written since the last look.
+    fn look(&self, written: u64) -> io::Result<()> {
+        self.written.fetch_add(written, Ordering::Relaxed);
+        let floor = self.floor.load(Ordering::Relaxed);
+        // Where nobody can say how much is free, the end of the disk will.
+        if floor > 0 && RealFiles.free_space(&self.dir).is_ok_and(|free| free < floor) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+}
+
+/// Drops what belongs to dead spaces whenever a compaction comes past it, and ends a compaction
+/// that is not wanted any more or has no room left.
 struct DeadSpaces {
     policy: Arc<dyn Policy>,
     interrupted: Arc<AtomicBool>,
+    room: Arc<Room>,
 }
 
 // The policy is only asked questions; whatever state an unwound call left is the policy's own.
@@ -282,6 +338,8 @@ impl Factory for DeadSpaces {
         Box::new(DeadFilter {
             policy: Arc::clone(&self.policy),
             interrupted: Arc::clone(&self.interrupted),
+            room: Arc::clone(&self.room),
+            unseen: 0,
             asked: None,
         })
     }
@@ -290,6 +348,9 @@ impl Factory for DeadSpaces {
 struct DeadFilter {
     policy: Arc<dyn Policy>,
     interrupted: Arc<AtomicBool>,
+    room: Arc<Room>,
+    /// Bytes written since the last look for room.
+    unseen: u64,
     /// The last space asked about, and the answer: neighbours are mostly of one space.
     asked: Option<(u32, bool)>,
 }
@@ -298,6 +359,11 @@ impl CompactionFilter for DeadFilter {
     fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> lsm_tree::Result<Verdict> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(io::Error::from(io::ErrorKind::Interrupted).into());
+        }
+        // Only what is written anew comes past here, not what that hides.
+        self.unseen += (item.key().len() + item.value()?.len()) as u64;
+        if self.unseen >= LOOK_EVERY_BYTES {
+            self.room.look(std::mem::take(&mut self.unseen))?;
         }
         let Some(space) = keys::space_of(item.key()) else { return Ok(Verdict::Keep) };
         let dead = match self.asked {

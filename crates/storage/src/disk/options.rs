@@ -3,6 +3,9 @@
 use std::path::Path;
 
 const MIB: u64 = 1 << 20;
+/// How large a table of the sorted store becomes. Smaller tables make for shorter compaction steps,
+/// larger ones for fewer files.
+const TABLE_BYTES: u64 = 32 * MIB;
 /// How many generations are kept to be read, at most: a key that none has is looked up in each.
 const MOST_KEPT: usize = 6;
 
@@ -23,8 +26,9 @@ pub struct DiskOptions {
     /// Bytes of what the last checkpoints wrote, kept to be read, where the quarter is not wanted;
     /// one generation at least and six at most.
     pub kept_bytes: Option<u64>,
-    /// Bytes that are kept free on the volume: below them puts are refused. `None` for the
-    /// greater of 64 MiB and 2 % of the volume, but no more than 1 GiB.
+    /// Bytes that are kept free on the volume: below them, and what the next checkpoints and the
+    /// next step of a compaction need beside, puts are refused. 0 for no bound at all. `None` for
+    /// the greater of 64 MiB and 2 % of the volume, but no more than 1 GiB.
     pub min_free_bytes: Option<u64>,
     /// Up to how many bytes of files reads are answered by the calling thread, as the system's
     /// page cache may be expected to hold them. `None` for half of the memory that is available
@@ -70,6 +74,8 @@ pub(crate) struct Resolved {
     pub(crate) inline_below_bytes: u64,
     pub(crate) log_bytes: u64,
     pub(crate) segment_bytes: u64,
+    /// Bytes of one table of the sorted store.
+    pub(crate) table_bytes: u64,
     pub(crate) quiet_after_ms: u64,
 }
 
@@ -90,9 +96,11 @@ impl DiskOptions {
             pending_bytes: usize::try_from((limit / 32).min(16 * MIB)).unwrap_or(usize::MAX),
             min_free_bytes: self.min_free_bytes.unwrap_or_else(|| default_min_free(dir)),
             inline_below_bytes: self.inline_below_bytes.unwrap_or_else(|| available_memory() / 2),
-            // The segment being written can never be cut.
-            log_bytes: self.log_bytes.min(volume / 8).max(segment_bytes.saturating_mul(2)),
+            // The segment being written can never be cut. On a small volume what is checkpointed
+            // at a time is little, as a checkpoint and a compaction step take as much room again.
+            log_bytes: self.log_bytes.min(volume / 32).max(segment_bytes.saturating_mul(2)),
             segment_bytes,
+            table_bytes: (volume / 64).clamp(4 * MIB, TABLE_BYTES),
             quiet_after_ms: self.quiet_after_ms,
         }
     }

@@ -18,6 +18,7 @@ use super::space::FreeSpace;
 use super::spaces::{SLOTS, Space, Spaces};
 use crate::engine::{self, Commit, EngineError, Policy};
 use crate::files::Files;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -135,6 +136,7 @@ impl Replay<'_> {
             policy: self.policy,
             active: &self.active,
             kept: &[],
+            hidden: &BTreeSet::new(),
         };
         match write_generation(&around, &pending) {
             Ok(()) => {

@@ -24,11 +24,17 @@ pub(crate) trait Sorted: Send + Sync {
     /// Adds what `fill` hands to its sink, in ascending key order, in one step.
     fn ingest(&self, fill: &mut Fill<'_>) -> Result<(), SortedError>;
 
-    /// Merges a little where that is due. Returns whether anything was done.
-    fn compact_step(&self) -> Result<bool, SortedError>;
+    /// Merges a little where that is due. Returns whether anything was done. Ends with
+    /// [`SortedError::Full`] when it has written much and less than `floor` bytes are free.
+    fn compact_step(&self, floor: u64) -> Result<bool, SortedError>;
 
-    /// Merges everything.
-    fn compact_fully(&self) -> Result<(), SortedError>;
+    /// Merges everything, or ends as a step does. What it writes is what is left, which may be
+    /// far less than there is.
+    fn compact_fully(&self, floor: u64) -> Result<(), SortedError>;
+
+    /// How many bytes the next step may have to write, or the present one still has to. Asked
+    /// far more often than the figures.
+    fn merge_bytes(&self) -> u64;
 
     /// Drops at once what can be dropped of `from..to` without rewriting anything.
     fn drop_range(&self, from: &[u8], to: &[u8]) -> Result<(), SortedError>;

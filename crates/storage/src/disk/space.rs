@@ -1,7 +1,9 @@
 //! The watch over free space on the volume.
 //!
 //! Holds: puts are refused before any file can see the disk full, as long as nobody else eats
-//! the reserve within one look; and they are taken again as soon as a look finds room.
+//! the reserve within one look; and they are taken again as soon as a look finds room. What was
+//! taken already, and what makes room, never has to do with less because of what comes later: the
+//! room that they need is owed to them on top of the reserve.
 
 use crate::engine::EngineError;
 use crate::files::Files;
@@ -13,11 +15,45 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// After how many bytes written a look is taken before its time.
 const LOOK_EVERY_BYTES: u64 = 8 << 20;
 
+/// What checkpoints write beside their values, at least.
+const TABLE_MARGIN: u64 = 1 << 20;
+
+/// Room that is spoken for, whatever comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owed {
+    /// Bytes that were taken and are in the log and in memory only: they become tables before the
+    /// log lets go of them.
+    pub(crate) tables: u64,
+    /// Bytes that the next step of a compaction may have to write before it lets go of what it
+    /// merges. Without this room nothing that was removed would ever make any.
+    pub(crate) merge: u64,
+}
+
+impl Owed {
+    /// How many bytes must be free for puts to be taken. Without a reserve files are let meet the
+    /// end of the disk.
+    pub(crate) const fn bound(self, reserve: u64) -> u64 {
+        if reserve == 0 {
+            0
+        } else {
+            reserve.saturating_add(self.tables).saturating_add(self.merge)
+        }
+    }
+
+    /// Below how many free bytes a compaction gives up. It may use half of the reserve, as it
+    /// gives back more than it takes; the other half is for the log of removals.
+    pub(crate) const fn floor(self, reserve: u64) -> u64 {
+        if reserve == 0 { 0 } else { (reserve / 2).saturating_add(self.tables) }
+    }
+}
+
 /// The watch. A look costs one system call.
 pub(crate) struct FreeSpace {
     files: Arc<dyn Files>,
     dir: PathBuf,
     reserve: u64,
+    owed_tables: AtomicU64,
+    owed_merge: AtomicU64,
     /// Bytes free at the last look.
     free: AtomicU64,
     low: AtomicBool,
@@ -32,6 +68,8 @@ impl FreeSpace {
             files,
             dir: dir.to_owned(),
             reserve,
+            owed_tables: AtomicU64::new(0),
+            owed_merge: AtomicU64::new(0),
             free: AtomicU64::new(u64::MAX),
             low: AtomicBool::new(false),
             met: Mutex::new(None),
@@ -41,15 +79,33 @@ impl FreeSpace {
         watch
     }
 
+    /// Notes what is owed from now on.
+    pub(crate) fn owe(&self, owed: Owed) {
+        self.owed_tables.store(owed.tables, Ordering::Relaxed);
+        self.owed_merge.store(owed.merge, Ordering::Relaxed);
+    }
+
+    fn owed(&self) -> Owed {
+        Owed {
+            tables: self.owed_tables.load(Ordering::Relaxed),
+            merge: self.owed_merge.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Below how many free bytes a compaction gives up; 0 for never.
+    pub(crate) fn floor(&self) -> u64 {
+        self.owed().floor(self.reserve)
+    }
+
     /// Looks how much is free. Returns whether there is room.
     pub(crate) fn look(&self) -> bool {
         self.since_look.store(0, Ordering::Relaxed);
         match self.files.free_space(&self.dir) {
             Ok(free) => {
                 self.free.store(free, Ordering::Relaxed);
-                let low = free < self.reserve || self.met.lock().is_some();
+                let reserve = self.owed().bound(self.reserve);
+                let low = free < reserve || self.met.lock().is_some();
                 if low != self.low.swap(low, Ordering::AcqRel) {
-                    let reserve = self.reserve;
                     if low {
                         tracing::warn!(free, reserve, "the disk is nearly full: puts are refused");
                     } else {
@@ -82,9 +138,11 @@ impl FreeSpace {
         self.met.lock().is_some()
     }
 
-    /// Whether the reserve was free at the last look.
-    pub(crate) fn has_room(&self) -> bool {
-        self.free.load(Ordering::Relaxed) >= self.reserve
+    /// Whether a table of so many bytes had room at the last look, out of the reserve where need
+    /// be: when it is written, the log gives back as much.
+    pub(crate) fn fits(&self, bytes: u64) -> bool {
+        let needed = bytes.saturating_add(bytes / 8).saturating_add(TABLE_MARGIN);
+        self.free.load(Ordering::Relaxed) >= needed
     }
 
     /// Whether so many bytes could be written now, out of the reserve where need be, and then
@@ -98,7 +156,29 @@ impl FreeSpace {
     pub(crate) fn refusal(&self) -> Option<EngineError> {
         self.low.load(Ordering::Acquire).then(|| EngineError::DiskFull {
             free: self.free.load(Ordering::Relaxed),
-            reserve: self.reserve,
+            reserve: self.owed().bound(self.reserve),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_and_what_makes_room_is_owed_room_beyond_the_reserve() {
+        for (reserve, tables, merge, bound, floor) in [
+            (100, 0, 0, 100, 50),
+            (100, 30, 0, 130, 80),
+            (100, 30, 70, 200, 80),
+            (100, u64::MAX, 70, u64::MAX, u64::MAX),
+            (0, 30, 70, 0, 0),
+        ] {
+            let owed = Owed { tables, merge };
+            assert_eq!(owed.bound(reserve), bound, "{owed:?}");
+            assert_eq!(owed.floor(reserve), floor, "{owed:?}");
+            // When puts are refused a step of a compaction still has room.
+            assert!(reserve == 0 || bound == u64::MAX || bound - floor >= merge, "{owed:?}");
+        }
     }
 }

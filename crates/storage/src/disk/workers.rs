@@ -7,7 +7,7 @@
 //! the engine, until too much has piled up.
 
 use super::checkpoint::Pending;
-use super::core::Core;
+use super::core::{Core, Work};
 use super::keys;
 use super::sorted::SortedError;
 use crate::engine::EngineError;
@@ -29,6 +29,12 @@ const RUNS_WAIT: usize = 24;
 const RUNS_MAX: usize = 128;
 /// How long compaction rests after it failed.
 const COMPACTION_REST: Duration = Duration::from_secs(60);
+/// How often what was removed is written out while puts are refused.
+const RELIEF_EVERY: Duration = Duration::from_secs(2);
+/// How long compaction rests at least after it found no room, and how often that is doubled when
+/// it goes on finding none: each attempt writes as much as there is room for.
+const RELIEF_REST: Duration = Duration::from_secs(10);
+const RELIEF_DOUBLED: u32 = 8;
 /// Stores up to this size are rewritten on a quiet node for any removed entry.
 const SMALL_STORE: u64 = 64 << 20;
 /// Stores up to this size are rewritten on a quiet node for what a retired space left behind.
@@ -83,7 +89,7 @@ fn watch(core: &Core) {
     while !work.stopping {
         parking_lot::MutexGuard::unlocked(&mut work, || {
             let refused = core.free_space.refusal().is_some();
-            if core.free_space.look() == refused {
+            if core.look_at_room() == refused {
                 core.notify();
             }
         });
@@ -95,8 +101,8 @@ fn watch(core: &Core) {
 
 /// Makes checkpoints as they are needed.
 fn checkpoints(core: &Core) {
-    let mut pending = None;
-    while let Some(ticket) = next_checkpoint(core, pending.is_some()) {
+    let mut pending: Option<Pending> = None;
+    while let Some(ticket) = next_checkpoint(core, pending.as_ref()) {
         if pending.is_none() {
             pending = core.seal();
         }
@@ -119,6 +125,10 @@ fn checkpoints(core: &Core) {
                     tracing::warn!(why, "a checkpoint met a full disk");
                 }
                 core.free_space.met_full(Some(why));
+                // What was half written goes, and the room that it took.
+                if let Err(error) = reopen(core) {
+                    tracing::warn!(%error, "the sorted store could not be opened again");
+                }
             }
             Err(SortedError::Interrupted) => {}
             Err(error) => {
@@ -129,22 +139,26 @@ fn checkpoints(core: &Core) {
     }
 }
 
-/// Waits until a checkpoint is due, and returns the last request it will serve; `None` to end.
-fn next_checkpoint(core: &Core, retry: bool) -> Option<u64> {
+/// Waits until a checkpoint is due, or there is room for the one that found none, and returns the
+/// last request it will serve; `None` to end.
+fn next_checkpoint(core: &Core, retry: Option<&Pending>) -> Option<u64> {
     let mut work = core.work.lock();
-    if retry && !work.stopping {
-        // Without a reserve there always seems to be room.
+    if retry.is_some() && !work.stopping {
         core.changed.wait_for(&mut work, TRY_AGAIN);
     }
     loop {
         if work.stopping || core.broken().is_some() {
             return None;
         }
-        let wanted = if retry {
-            core.free_space.has_room()
-        } else {
-            work.asked > work.served || is_due(core)
+        let wanted = match retry {
+            Some(sealed) => {
+                parking_lot::MutexGuard::unlocked(&mut work, || has_room_for(core, sealed))
+            }
+            None => work.asked > work.served || is_due(core, &work),
         };
+        if work.stopping {
+            return None;
+        }
         if wanted {
             return Some(work.asked);
         }
@@ -152,12 +166,24 @@ fn next_checkpoint(core: &Core, retry: bool) -> Option<u64> {
     }
 }
 
-fn is_due(core: &Core) -> bool {
+/// Whether what is left to be written of a sealed generation has room. It becomes less with what
+/// is removed.
+fn has_room_for(core: &Core, sealed: &Pending) -> bool {
+    core.look_at_room();
+    core.free_space.fits(core.hidden(&sealed.buffer).1)
+}
+
+fn is_due(core: &Core, work: &Work) -> bool {
     let active = Arc::clone(&core.generations.load().active);
+    let relieves = core.free_space.refusal().is_some()
+        && work.checkpointed.is_none_or(|made| made.elapsed() >= RELIEF_EVERY)
+        && core.free_space.fits(active.bytes() as u64);
     active.bytes() >= core.options.generation_bytes
         // Met while the log was replayed: puts are refused until a checkpoint went through.
         || core.free_space.has_met_full()
         || core.log.status().needed_bytes >= core.options.log_bytes && !active.is_empty()
+        // What was removed makes room only once the store has it.
+        || relieves && !active.is_empty()
         || core.is_quiet() && (!active.is_empty() || !core.stale.lock().fresh.is_empty())
 }
 
@@ -165,10 +191,7 @@ fn is_due(core: &Core) -> bool {
 fn write(core: &Core, sealed: &Pending) -> Result<(), SortedError> {
     let was_full = core.free_space.has_met_full();
     if was_full {
-        core.store.interrupt(true);
-        let reopened = core.store.reopen();
-        resume_compaction(core);
-        reopened?;
+        reopen(core)?;
     }
     wait_for_compaction(core)?;
     let begun = Instant::now();
@@ -181,6 +204,14 @@ fn write(core: &Core, sealed: &Pending) -> Result<(), SortedError> {
     }
     tracing::debug!(until = sealed.until, took = ?begun.elapsed(), "checkpoint");
     Ok(())
+}
+
+/// Opens the store anew, which a compaction has to end for.
+fn reopen(core: &Core) -> Result<(), SortedError> {
+    core.store.interrupt(true);
+    let reopened = core.store.reopen();
+    resume_compaction(core);
+    reopened
 }
 
 /// Lets compactions run again that were interrupted, unless the engine is ending.
@@ -237,15 +268,27 @@ fn compactions(core: &Core) {
         let (asked, done) = (work.compactions_asked, work.compactions_done);
         drop(work);
         let result = round(core, &retired, asked > done);
-        let failed = finish_round(core, asked, result);
-        if failed {
-            let mut work = core.work.lock();
-            let until = Instant::now() + COMPACTION_REST;
-            while !work.stopping && work.compactions_asked == work.compactions_done {
-                if core.changed.wait_until(&mut work, until).timed_out() {
-                    break;
-                }
-            }
+        let was_full = matches!(result, Err(SortedError::Full(_)));
+        if finish_round(core, asked, result) {
+            rest(core, was_full.then_some(seen));
+        }
+    }
+}
+
+/// Rests after a failed round; less where it found no room, `full` checkpoints had been made, and
+/// another has come since, as what was removed meanwhile may change that.
+fn rest(core: &Core, full: Option<u64>) {
+    let begun = Instant::now();
+    let mut work = core.work.lock();
+    while !work.stopping
+        && work.compactions_asked == work.compactions_done
+        // A space that was retired makes room without any.
+        && (full.is_none() || work.retired.is_empty())
+    {
+        let eased = full.is_some_and(|seen| work.checkpoints != seen);
+        let until = begun + if eased { RELIEF_REST } else { COMPACTION_REST };
+        if core.changed.wait_until(&mut work, until).timed_out() {
+            break;
         }
     }
 }
@@ -255,12 +298,16 @@ fn finish_round(core: &Core, asked: u64, result: Result<(), SortedError>) -> boo
     let failed = match &result {
         Ok(()) | Err(SortedError::Interrupted) => false,
         Err(error) => {
-            tracing::error!(%error, "compaction failed");
+            if matches!(error, SortedError::Full(_)) {
+                tracing::warn!(%error, "compaction found no room");
+            } else {
+                tracing::error!(%error, "compaction failed");
+            }
             // What it had written so far goes, and with it the room it took.
             if let Err(error) = core.store.reopen() {
                 tracing::error!(%error, "the sorted store could not be opened again");
             }
-            core.free_space.look();
+            core.look_at_room();
             true
         }
     };
@@ -285,7 +332,7 @@ fn round(core: &Core, retired: &[u32], full: bool) -> Result<(), SortedError> {
         core.store.drop_range(&from, &to)?;
         core.dead_bytes.store(true, Ordering::Release);
     }
-    while core.store.compact_step()? {
+    while core.store.compact_step(core.free_space.floor())? {
         core.notify();
         if core.work.lock().stopping {
             return Ok(());
@@ -293,6 +340,9 @@ fn round(core: &Core, retired: &[u32], full: bool) -> Result<(), SortedError> {
     }
     if full {
         return rewrite(core);
+    }
+    if core.free_space.refusal().is_some() {
+        relieve(core)?;
     }
     if core.is_quiet() && core.generations.load().active.is_empty() && is_untidy(core)? {
         tracing::info!("rewriting the sorted store without what was removed");
@@ -302,16 +352,47 @@ fn round(core: &Core, retired: &[u32], full: bool) -> Result<(), SortedError> {
     Ok(())
 }
 
-/// Rewrites the whole store, if there is room for a second copy of it.
+/// Merges everything while puts are refused: what was removed may lie under marks too few to be
+/// merged for their own sake. Nobody knows before how much is left; where that finds no room, the
+/// next attempt waits for another checkpoint, and longer each time.
+fn relieve(core: &Core) -> Result<(), SortedError> {
+    let floor = core.free_space.floor();
+    let mut work = core.work.lock();
+    let made = work.checkpoints;
+    let pause = RELIEF_REST * 2_u32.pow(work.relief.failures.min(RELIEF_DOUBLED));
+    let last = work.relief.last;
+    if floor == 0 || last.is_some_and(|(at, then)| then == made || at.elapsed() < pause) {
+        return Ok(());
+    }
+    work.relief.last = Some((Instant::now(), made));
+    drop(work);
+    tracing::info!("merging the sorted store, as the disk is nearly full");
+    let done = core.store.compact_fully(floor);
+    let mut work = core.work.lock();
+    work.relief.failures = match done {
+        Err(SortedError::Full(_)) => work.relief.failures.saturating_add(1),
+        _ => 0,
+    };
+    drop(work);
+    match done {
+        // What it had written so far goes, and with it the room it took.
+        Err(SortedError::Full(_)) => core.store.reopen(),
+        done => done,
+    }
+}
+
+/// Rewrites the whole store. Without a reserve only if there is room for a second copy of it; with
+/// one it ends by itself before it takes what others need, and may need far less.
 fn rewrite(core: &Core) -> Result<(), SortedError> {
     let figures = core.store.figures();
-    if !core.free_space.has_room_for(figures.bytes) {
+    let floor = core.free_space.floor();
+    if floor == 0 && !core.free_space.has_room_for(figures.bytes) {
         return Err(SortedError::Io(format!(
             "rewriting the sorted store needs {} bytes of free space",
             figures.bytes
         )));
     }
-    core.store.compact_fully()
+    core.store.compact_fully(floor)
 }
 
 /// Whether the store holds so much of what was removed that rewriting it is worth the while.

@@ -18,7 +18,7 @@ impl Policy for NothingDead {
 }
 
 fn open(dir: &TempDir) -> Lsm {
-    let options = LsmOptions { cache_bytes: 1 << 20 };
+    let options = LsmOptions { cache_bytes: 1 << 20, table_bytes: 1 << 20 };
     Lsm::open(&dir.path().join("store"), &options, Arc::new(NothingDead)).unwrap()
 }
 
@@ -78,6 +78,33 @@ fn a_dropped_range_gives_its_files_back_at_once() {
     only_the_newest_version_is_there(&store);
 }
 
+/// What a compaction writes is not what it reads: it is let begin, and ends where it would take
+/// room that others need.
+#[test]
+fn a_compaction_without_room_ends_unless_little_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let value = vec![7; 1 << 20];
+    for _ in 0..2 {
+        store
+            .ingest(&mut |sink| (0..8_u16).try_for_each(|key| sink.put(&key.to_be_bytes(), &value)))
+            .unwrap();
+    }
+    assert!(store.merge_bytes() >= 16 << 20, "nothing is merged yet");
+    let before = tables(&store);
+    assert!(matches!(store.compact_fully(u64::MAX), Err(SortedError::Full(_))));
+    store.reopen().unwrap();
+    assert_eq!(tables(&store), before, "nothing half made stays");
+    store.get(&7_u16.to_be_bytes(), &mut |found| assert_eq!(found, Some(&*value))).unwrap();
+
+    store
+        .ingest(&mut |sink| (0..8_u16).try_for_each(|key| sink.remove(&key.to_be_bytes())))
+        .unwrap();
+    store.compact_fully(u64::MAX).unwrap();
+    assert_eq!((store.figures().items, tables(&store).len()), (0, 0));
+    only_the_newest_version_is_there(&store);
+}
+
 #[test]
 fn a_compaction_leaves_nothing_of_what_it_merged() {
     let dir = tempfile::tempdir().unwrap();
@@ -86,7 +113,7 @@ fn a_compaction_leaves_nothing_of_what_it_merged() {
         fill(&store, 0..500, round);
     }
     let before = tables(&store);
-    store.compact_fully().unwrap();
+    store.compact_fully(0).unwrap();
     let after = tables(&store);
     assert_eq!(after.len(), 1);
     assert!(after.is_disjoint(&before), "what was merged is gone");
@@ -102,7 +129,7 @@ fn the_steps_of_a_compaction_leave_nothing_of_what_they_merged() {
     let mut steps = 0;
     for round in 0..12 {
         fill(&store, 0..500, round);
-        while store.compact_step().unwrap() {
+        while store.compact_step(0).unwrap() {
             steps += 1;
             only_the_newest_version_is_there(&store);
         }

@@ -170,12 +170,15 @@ impl Sorted for Faulty {
         })?;
         self.faults.call()
     }
-    fn compact_step(&self) -> Result<bool, SortedError> {
-        self.inner.compact_step()
+    fn compact_step(&self, floor: u64) -> Result<bool, SortedError> {
+        self.inner.compact_step(floor)
     }
-    fn compact_fully(&self) -> Result<(), SortedError> {
+    fn compact_fully(&self, floor: u64) -> Result<(), SortedError> {
         let planted = self.faults.compactions.lock().pop();
-        planted.map_or_else(|| self.inner.compact_fully(), Err)
+        planted.map_or_else(|| self.inner.compact_fully(floor), Err)
+    }
+    fn merge_bytes(&self) -> u64 {
+        self.inner.merge_bytes()
     }
     fn drop_range(&self, from: &[u8], to: &[u8]) -> Result<(), SortedError> {
         self.inner.drop_range(from, to)
@@ -238,7 +241,7 @@ impl Rig {
 
     /// Opens the engine, and its spaces.
     pub(super) fn start(&mut self) -> Result<(), EngineError> {
-        let lsm = LsmOptions { cache_bytes: 4 << 20 };
+        let lsm = LsmOptions { cache_bytes: 4 << 20, table_bytes: 4 << 20 };
         let store = Lsm::open(&self.dir.path().join("sorted"), &lsm, Arc::clone(&self.policy))?;
         let store = Faulty { inner: store, faults: Arc::clone(&self.faults) };
         let files = Arc::clone(&self.volume) as Arc<dyn Files>;
