@@ -82,10 +82,10 @@ impl Nodes {
 
     fn is_whole(&self) -> bool {
         self.0.iter().all(|running| {
-            let status = running.node().cluster_status().status;
-            status.members.len() == self.0.len()
-                && status.down.is_empty()
-                && status.is_fully_replicated()
+            let shown = running.node().cluster_status();
+            shown.status.members.len() == self.0.len()
+                && shown.status.down.is_empty()
+                && shown.is_fully_replicated()
         })
     }
 

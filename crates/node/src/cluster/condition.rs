@@ -23,8 +23,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-/// How often it is told.
-const PERIOD: Duration = Duration::from_secs(1);
+/// How soon it is told again after somebody was started or came to lead, so that all have heard of
+/// each other, and how often otherwise: every pause is twice as long as the one before.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How long the leader may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest code of a refusal that is heard, in bytes.
@@ -115,8 +116,10 @@ pub(super) async fn run(cluster: Arc<Cluster>, node: Weak<Node>) {
 }
 
 async fn tell_always(cluster: &Cluster, node: &Weak<Node>) {
-    let mut leadership = cluster.store.leadership();
+    let (mut leadership, mut maps) = (cluster.store.leadership(), cluster.store.subscribe());
+    let mut pause = PAUSES.0;
     while let Some(node) = node.upgrade() {
+        let starts = starts(&maps.borrow_and_update());
         let said = own(cluster, &node);
         drop(node);
         let leader = leadership.borrow_and_update().leader;
@@ -130,10 +133,26 @@ async fn tell_always(cluster: &Cluster, node: &Weak<Node>) {
             None => {}
         }
         tokio::select! {
-            changed = leadership.changed() => if changed.is_err() { return },
-            () = sleep(PERIOD) => {}
+            changed = leadership.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                pause = PAUSES.0;
+            }
+            changed = maps.wait_for(|map| self::starts(map) != starts) => {
+                if changed.is_err() {
+                    return;
+                }
+                pause = PAUSES.0;
+            }
+            () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
         }
     }
+}
+
+/// Which start of which node is on record.
+fn starts(map: &ClusterMap) -> Vec<(NodeId, u64)> {
+    map.nodes.iter().map(|(node, info)| (*node, info.token)).collect()
 }
 
 fn own(cluster: &Cluster, node: &Node) -> Said {

@@ -225,10 +225,11 @@ fn pause(in_vain: u32) -> Duration {
     doubled.min(most)
 }
 
-/// The links that were asked for.
+/// The links that were asked for: where to, and to which start of a node. One that was started
+/// anew is looked for where the map says, whatever was heard of it before.
 #[derive(Default)]
 pub(super) struct Links {
-    known: BTreeMap<NodeId, String>,
+    known: BTreeMap<NodeId, (String, u64)>,
 }
 
 impl Links {
@@ -253,15 +254,14 @@ impl Links {
         let mut named = BTreeMap::new();
         for (node, info) in map.nodes.iter().filter(|(_, info)| !info.is_gone()) {
             if let Some(peer) = info.addresses.peer.as_ref().filter(|_| *node != me) {
-                named.insert(*node, peer.clone());
+                named.insert(*node, (peer.clone(), info.token));
             }
         }
         for node in self.known.keys().filter(|node| !named.contains_key(node)) {
             transport.forget(*node);
         }
-        for (node, address) in named.iter().filter(|named| self.known.get(named.0) != Some(named.1))
-        {
-            transport.know(*node, address);
+        for (node, known) in named.iter().filter(|named| self.known.get(named.0) != Some(named.1)) {
+            transport.know(*node, &known.0);
         }
         self.known = named;
     }

@@ -66,12 +66,14 @@ impl Door {
         });
     }
 
-    /// Looks for `node` where it says that it is, if it is one of this cluster.
+    /// Looks for `node` where it says that it is, if it is one of this cluster and cannot be asked
+    /// where it was: of two copies of a directory the other one may be who says so.
     fn hear_of_move(&self, node: NodeId, peer: &str) {
         let Some(Meta { store, transport, .. }) = self.meta.get() else { return };
         let (Some(store), Some(transport)) = (store.upgrade(), transport.upgrade()) else { return };
         let is_member = store.current().nodes.get(&node).is_some_and(|info| !info.is_gone());
-        if is_member && peer.parse::<SocketAddr>().is_ok() {
+        let is_lost = !transport.links().iter().any(|link| link.node == node && link.up);
+        if node != store.node() && is_member && is_lost && peer.parse::<SocketAddr>().is_ok() {
             transport.know(node, peer);
         }
     }

@@ -109,7 +109,11 @@ impl Core {
                 Some(_) if active.read(at.slot, hash_of(key), key, |_| ()).is_some() => {
                     hidden.insert(key.into());
                 }
-                value => bytes += (key.len() + value.map_or(0, <[u8]>::len) + ENTRY_BYTES) as u64,
+                // The key once more for an entry that says when it is due.
+                value => {
+                    let value = value.map_or(0, <[u8]>::len);
+                    bytes += (2 * (key.len() + ENTRY_BYTES) + value) as u64;
+                }
             }
             Ok(())
         });

@@ -11,7 +11,7 @@ use super::hash::hash_of;
 use super::log::{Log, LogError};
 use super::options::Resolved;
 use super::paging::PageMemo;
-use super::sorted::Sorted;
+use super::sorted::{Sorted, SortedError};
 use super::space::{FreeSpace, Owed};
 use super::spaces::Spaces;
 use crate::engine::{EngineError, Policy};
@@ -107,7 +107,7 @@ pub(crate) struct Work {
     /// The highest of those that was served.
     pub(crate) compactions_done: u64,
     /// Why compaction does not go on, if so.
-    pub(crate) compaction_failed: Option<EngineError>,
+    pub(crate) compaction_failed: Option<SortedError>,
     /// How the last one that was asked for went.
     pub(crate) compaction_result: Result<(), EngineError>,
 }

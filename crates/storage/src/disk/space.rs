@@ -18,6 +18,9 @@ const LOOK_EVERY_BYTES: u64 = 8 << 20;
 /// What checkpoints write beside their values, at least.
 const TABLE_MARGIN: u64 = 1 << 20;
 
+/// What is kept for the log of removals: two of its longest ordinary segments.
+const LOG_ROOM: u64 = 128 << 20;
+
 /// Room that is spoken for, whatever comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owed {
@@ -40,10 +43,12 @@ impl Owed {
         }
     }
 
-    /// Below how many free bytes a compaction gives up. It may use half of the reserve, as it
-    /// gives back more than it takes; the other half is for the log of removals.
+    /// Below how many free bytes a compaction gives up. It may use most of the reserve, as it
+    /// gives back more than it takes; what is left is for the log of removals, half of it at most.
     pub(crate) const fn floor(self, reserve: u64) -> u64 {
-        if reserve == 0 { 0 } else { (reserve / 2).saturating_add(self.tables) }
+        let half = reserve / 2;
+        let kept = if half < LOG_ROOM { half } else { LOG_ROOM };
+        if reserve == 0 { 0 } else { kept.saturating_add(self.tables) }
     }
 }
 

@@ -32,9 +32,12 @@ const COMPACTION_REST: Duration = Duration::from_secs(60);
 /// How often what was removed is written out while puts are refused.
 const RELIEF_EVERY: Duration = Duration::from_secs(2);
 /// How long compaction rests at least after it found no room, and how often that is doubled when
-/// it goes on finding none: each attempt writes as much as there is room for.
+/// it goes on finding none: each attempt writes as much as there is room for. Not longer than that,
+/// since whoever deletes more may be waiting.
 const RELIEF_REST: Duration = Duration::from_secs(10);
-const RELIEF_DOUBLED: u32 = 8;
+const RELIEF_DOUBLED: u32 = 3;
+/// An attempt that frees less than this part of what there was is as good as one that found no room.
+const RELIEF_GAIN: u64 = 16;
 /// Stores up to this size are rewritten on a quiet node for any removed entry.
 const SMALL_STORE: u64 = 64 << 20;
 /// Stores up to this size are rewritten on a quiet node for what a retired space left behind.
@@ -142,6 +145,7 @@ fn checkpoints(core: &Core) {
 /// Waits until a checkpoint is due, or there is room for the one that found none, and returns the
 /// last request it will serve; `None` to end.
 fn next_checkpoint(core: &Core, retry: Option<&Pending>) -> Option<u64> {
+    let mut looked: Option<Instant> = None;
     let mut work = core.work.lock();
     if retry.is_some() && !work.stopping {
         core.changed.wait_for(&mut work, TRY_AGAIN);
@@ -151,7 +155,10 @@ fn next_checkpoint(core: &Core, retry: Option<&Pending>) -> Option<u64> {
             return None;
         }
         let wanted = match retry {
+            // Every write wakes this thread, and a look walks through all that is sealed.
+            Some(_) if looked.is_some_and(|at| at.elapsed() < TRY_AGAIN) => false,
             Some(sealed) => {
+                looked = Some(Instant::now());
                 parking_lot::MutexGuard::unlocked(&mut work, || has_room_for(core, sealed))
             }
             None => work.asked > work.served || is_due(core, &work),
@@ -177,7 +184,9 @@ fn is_due(core: &Core, work: &Work) -> bool {
     let active = Arc::clone(&core.generations.load().active);
     let relieves = core.free_space.refusal().is_some()
         && work.checkpointed.is_none_or(|made| made.elapsed() >= RELIEF_EVERY)
-        && core.free_space.fits(active.bytes() as u64);
+        && core.free_space.fits(active.bytes() as u64)
+        // Each adds a run, which is merged only while there is room for that.
+        && core.store.figures().runs < RUNS_WAIT;
     active.bytes() >= core.options.generation_bytes
         // Met while the log was replayed: puts are refused until a checkpoint went through.
         || core.free_space.has_met_full()
@@ -230,8 +239,9 @@ fn wait_for_compaction(core: &Core) -> Result<(), SortedError> {
         let runs = core.store.figures().runs;
         let failed = work.compaction_failed.clone();
         let unchecked = failed.is_some() || work.compactions_asked > work.compactions_done;
+        // Where it found no room it goes on once there is some; that is waited for here.
         if runs >= RUNS_MAX
-            && let Some(error) = failed
+            && let Some(error) = failed.filter(|error| !matches!(error, SortedError::Full(_)))
         {
             return Err(SortedError::Io(format!("compaction does not go on: {error}")));
         }
@@ -267,23 +277,26 @@ fn compactions(core: &Core) {
         let retired = std::mem::take(&mut work.retired);
         let (asked, done) = (work.compactions_asked, work.compactions_done);
         drop(work);
-        let result = round(core, &retired, asked > done);
+        let (result, left) = round(core, retired, asked > done);
         let was_full = matches!(result, Err(SortedError::Full(_)));
+        let kept = left.len();
+        core.work.lock().retired.splice(0..0, left);
         if finish_round(core, asked, result) {
-            rest(core, was_full.then_some(seen));
+            rest(core, was_full.then_some(seen), kept);
         }
     }
 }
 
 /// Rests after a failed round; less where it found no room, `full` checkpoints had been made, and
-/// another has come since, as what was removed meanwhile may change that.
-fn rest(core: &Core, full: Option<u64>) {
+/// another has come since, as what was removed meanwhile may change that; and only until more
+/// spaces are retired than the `kept` that could not be dropped.
+fn rest(core: &Core, full: Option<u64>, kept: usize) {
     let begun = Instant::now();
     let mut work = core.work.lock();
     while !work.stopping
         && work.compactions_asked == work.compactions_done
         // A space that was retired makes room without any.
-        && (full.is_none() || work.retired.is_empty())
+        && (full.is_none() || work.retired.len() <= kept)
     {
         let eased = full.is_some_and(|seen| work.checkpoints != seen);
         let until = begun + if eased { RELIEF_REST } else { COMPACTION_REST };
@@ -314,8 +327,7 @@ fn finish_round(core: &Core, asked: u64, result: Result<(), SortedError>) -> boo
     core.look_at_size();
     resume_compaction(core);
     let mut work = core.work.lock();
-    work.compaction_failed =
-        if failed { result.clone().err().map(EngineError::from) } else { None };
+    work.compaction_failed = if failed { result.clone().err() } else { None };
     if work.compactions_done < asked {
         work.compactions_done = asked;
         work.compaction_result = result.map_err(EngineError::from);
@@ -325,13 +337,21 @@ fn finish_round(core: &Core, asked: u64, result: Result<(), SortedError>) -> boo
     failed
 }
 
-fn round(core: &Core, retired: &[u32], full: bool) -> Result<(), SortedError> {
-    for space in retired {
+/// Does what is to be done, and gives back the retired spaces that could not be dropped.
+fn round(core: &Core, mut retired: Vec<u32>, full: bool) -> (Result<(), SortedError>, Vec<u32>) {
+    while let Some(space) = retired.first() {
         core.generations.load().active.forget(*space);
         let (from, to) = (space.to_be_bytes(), (space + 1).to_be_bytes());
-        core.store.drop_range(&from, &to)?;
+        if let Err(error) = core.store.drop_range(&from, &to) {
+            return (Err(error), retired);
+        }
         core.dead_bytes.store(true, Ordering::Release);
+        retired.remove(0);
     }
+    (compact(core, full), retired)
+}
+
+fn compact(core: &Core, full: bool) -> Result<(), SortedError> {
     while core.store.compact_step(core.free_space.floor())? {
         core.notify();
         if core.work.lock().stopping {
@@ -357,22 +377,25 @@ fn round(core: &Core, retired: &[u32], full: bool) -> Result<(), SortedError> {
 /// next attempt waits for another checkpoint, and longer each time.
 fn relieve(core: &Core) -> Result<(), SortedError> {
     let floor = core.free_space.floor();
-    let mut work = core.work.lock();
+    let work = core.work.lock();
     let made = work.checkpoints;
     let pause = RELIEF_REST * 2_u32.pow(work.relief.failures.min(RELIEF_DOUBLED));
     let last = work.relief.last;
     if floor == 0 || last.is_some_and(|(at, then)| then == made || at.elapsed() < pause) {
         return Ok(());
     }
-    work.relief.last = Some((Instant::now(), made));
     drop(work);
     tracing::info!("merging the sorted store, as the disk is nearly full");
+    let before = core.store.figures().bytes;
     let done = core.store.compact_fully(floor);
+    let freed = before.saturating_sub(core.store.figures().bytes);
     let mut work = core.work.lock();
-    work.relief.failures = match done {
-        Err(SortedError::Full(_)) => work.relief.failures.saturating_add(1),
-        _ => 0,
-    };
+    if done != Err(SortedError::Interrupted) {
+        let was_in_vain = done.is_err() || freed < before / RELIEF_GAIN;
+        let failures = work.relief.failures.saturating_add(1);
+        work.relief.failures = if was_in_vain { failures } else { 0 };
+        work.relief.last = Some((Instant::now(), made));
+    }
     drop(work);
     match done {
         // What it had written so far goes, and with it the room it took.
@@ -381,12 +404,14 @@ fn relieve(core: &Core) -> Result<(), SortedError> {
     }
 }
 
-/// Rewrites the whole store. Without a reserve only if there is room for a second copy of it; with
-/// one it ends by itself before it takes what others need, and may need far less.
+/// Rewrites the whole store, only if there is room for a second copy of it. Where puts are refused
+/// already it is tried nevertheless: what is left may be far less, and it ends by itself before it
+/// takes what others need.
 fn rewrite(core: &Core) -> Result<(), SortedError> {
     let figures = core.store.figures();
     let floor = core.free_space.floor();
-    if floor == 0 && !core.free_space.has_room_for(figures.bytes) {
+    let is_tried = floor > 0 && core.free_space.refusal().is_some();
+    if !is_tried && !core.free_space.has_room_for(figures.bytes) {
         return Err(SortedError::Io(format!(
             "rewriting the sorted store needs {} bytes of free space",
             figures.bytes

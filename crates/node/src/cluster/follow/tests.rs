@@ -163,4 +163,9 @@ async fn links_are_kept_to_whom_the_map_names() {
     let map = map.apply(&Command::Forget { node: NodeId(3) }).unwrap();
     links.adopt(&transport, NodeId(1), &map);
     assert_eq!(known(), [(2, address_of(9).to_string())]);
+    // It said that it was elsewhere; but it is started anew, where the map has it.
+    transport.know(NodeId(2), &address_of(5).to_string());
+    let again = Command::StartNode { node: NodeId(2), presented: 3, next: 4, profile: None };
+    links.adopt(&transport, NodeId(1), &map.apply(&again).unwrap());
+    assert_eq!(known(), [(2, address_of(9).to_string())]);
 }

@@ -101,11 +101,15 @@ impl Ground {
         }
     }
 
-    /// Tells the transport where the others are.
+    /// Tells the transport where the others are, but for those who can be asked: they may have said
+    /// themselves where they are.
     fn know_others(&self, map: &ClusterMap, me: NodeId) {
+        let links = self.transport.links();
+        let is_up = |node| links.iter().any(|link| link.node == node && link.up);
         for (node, info) in &map.nodes {
             if let Some(address) = info.addresses.peer.as_deref().filter(|_| !info.is_gone())
                 && *node != me
+                && !is_up(*node)
             {
                 self.transport.know(*node, address);
             }
