@@ -25,7 +25,7 @@ use crate::transport::LinkStatus;
 use figures::repair_figures;
 use members::{Seen, leads, members};
 use shoal_core::NodeId;
-use shoal_core::control::{ClusterStatus, Control, Health, View, executor};
+use shoal_core::control::{ClusterStatus, Control, Health, View, executor, voters};
 use shoal_core::ids::ClusterId;
 use shoal_core::map::{Command, Keyspace as Definition};
 use shoal_meta::MetaError;
@@ -65,6 +65,8 @@ pub struct ClusterShown {
     pub queues: Queues,
     /// What came of the requests that it coordinated since it started; nothing of a node alone.
     pub requests: Vec<RequestFigure>,
+    /// Whether others are to decide the map than those who do: a loss may cost more until then.
+    pub voters_change: bool,
     /// How members are that have said so since they were started.
     pub conditions: BTreeMap<NodeId, Condition>,
 }
@@ -83,7 +85,7 @@ impl ClusterShown {
     pub fn health(&self) -> Health {
         let said = if self.conditions.values().any(|condition| condition.lost_copies > 0) {
             Health::Degraded
-        } else if self.unheard().next().is_some() {
+        } else if self.voters_change || self.unheard().next().is_some() {
             Health::Growing
         } else {
             Health::Whole
@@ -136,6 +138,7 @@ impl Node {
             |cluster| lead::status(cluster),
         );
         ClusterShown {
+            voters_change: voters::choose(&map, &seen.view, &seen.voters).is_some(),
             cluster: map.cluster,
             node: self.id(),
             leader: seen.leader,

@@ -239,11 +239,20 @@ impl<'c> Chair<'c> {
 
     /// Changes who votes, where that is better, while this node leads. Runs for ever.
     pub(super) async fn choose_voters_always(self) {
-        let mut leadership = self.store.leadership();
+        let (mut leadership, mut maps) = (self.store.leadership(), self.store.subscribe());
+        let mut view = self.liveness.changed();
         while leadership.wait_for(|now| now.leader == Some(self.me)).await.is_ok() {
+            // What changes from here on is looked at the next time.
+            maps.mark_unchanged();
+            view.mark_unchanged();
+            let is_well = self.choose_voters().await;
+            sleep(PAUSE).await;
             // A change of voters raises no version, so nothing tells when one is over.
-            let pause = if self.choose_voters().await { PERIOD } else { VOTERS_PAUSE };
-            sleep(pause).await;
+            tokio::select! {
+                _ = maps.changed(), if is_well => {}
+                _ = view.changed(), if is_well => {}
+                () = sleep(if is_well { PERIOD } else { VOTERS_PAUSE }) => {}
+            }
         }
     }
 

@@ -287,8 +287,10 @@ impl Rig {
                 let Some(status) = self.status(*number) else { return false };
                 let none = |what: &str| status[what].as_array().is_some_and(Vec::is_empty);
                 let members = status["members"].as_array().map_or(0, Vec::len);
+                let voters = status["voters"].as_array().map_or(0, Vec::len);
                 let links = status["links"].as_array().into_iter().flatten();
                 members == running.len()
+                    && voters == if members < 3 { 1 } else { 3 }
                     && links.filter(|link| link["up"] == true).count() + 1 == running.len()
                     && none("down")
                     && none("joining")

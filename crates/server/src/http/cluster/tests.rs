@@ -40,6 +40,7 @@ fn shown(map: &ClusterMap, up: &[u32]) -> ClusterShown {
     let view = View { up: up.clone(), ..View::default() };
     let full = Condition { refusing: Some("disk_full".to_owned()), lost_copies: 0 };
     ClusterShown {
+        voters_change: false,
         cluster: map.cluster,
         node: NodeId(1),
         leader: Some(NodeId(2)),
