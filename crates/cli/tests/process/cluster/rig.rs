@@ -290,7 +290,7 @@ impl Rig {
                 let voters = status["voters"].as_array().map_or(0, Vec::len);
                 let links = status["links"].as_array().into_iter().flatten();
                 members == running.len()
-                    && voters == if members < 3 { 1 } else { 3 }
+                    && voters == [1, 3, 5][(members.clamp(1, 5) - 1) / 2]
                     && links.filter(|link| link["up"] == true).count() + 1 == running.len()
                     && none("down")
                     && none("joining")
