@@ -16,7 +16,6 @@ use shoal_core::{Body, Record};
 use shoal_storage::Patience;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// What the nodes of a test stand on.
@@ -141,13 +140,9 @@ fn a_node_started_elsewhere_is_found_by_the_only_one_who_can_lead() {
     let (first, second) = (world.start(1, false), world.start(2, false));
     let third = world.start(3, false);
     world.until(&first, |map| is_replicated(map, 3));
-    let voters = || first.cluster().map(|cluster| cluster.store.status().voters.len());
-    world.runtime.block_on(async {
-        let mut ticks = tokio::time::interval(Duration::from_millis(20));
-        while voters() != Some(3) {
-            ticks.tick().await;
-        }
-    });
+    let mut voters = first.cluster().expect("it is one of several").store.voters();
+    let all = world.runtime.block_on(async { voters.wait_for(|all| all.len() == 3).await.is_ok() });
+    assert!(all);
     second.stop().expect("it stops");
     // Its directory is its own as long as anybody has it.
     drop(second);

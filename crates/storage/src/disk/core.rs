@@ -4,7 +4,7 @@
 //! log and buffer under its read lock; so at the exchange the log's end is a position below which
 //! every entry is in the sealed generation and from which on every entry is in the active one.
 //! Whoever reads loads the generations first and asks the sorted store afterwards: what has left
-//! the former is in the latter.
+//! the former is in the latter, or hidden by something newer that the former has.
 
 use super::buffer::{Buffer, Entry};
 use super::hash::hash_of;
