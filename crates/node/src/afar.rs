@@ -135,16 +135,8 @@ impl<'n> Access<'n> {
         };
         let gone = matches!(next.0, OwnedBody::Tombstone);
         let way = self.to_write(spot);
-        let reply = self.consult(What::Write, key, |key, ticket| {
-            let (coordinator, about) = way.open()?;
-            let (body, expires_at) = next;
-            let done = Box::new(|told| ticket.tell(Reply::Write(told)));
-            let begun = match event_time {
-                Some(event) => coordinator.write_event(&about, key, body, expires_at, event, done),
-                None => coordinator.write(&about, vec![(key, body, expires_at)], done),
-            };
-            begun.map_err(|error| Refusal::new(Code::ClockSkewed, error.to_string()))
-        })?;
+        let reply =
+            self.consult(What::Write, key, |key, ticket| way.write(key, next, event_time, ticket))?;
         let version = self.written(reply)?;
         self.counts.writes += 1;
         let version = Some(version).filter(|_| !gone);

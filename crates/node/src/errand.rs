@@ -179,6 +179,12 @@ impl Errands {
         self.board.as_ref()?.answer(slot.number)
     }
 
+    /// Whether the question `ahead` places after the next was begun.
+    pub(crate) fn is_begun(&self, ahead: usize, what: What, key: &[u8]) -> bool {
+        let slot = self.slots.get(self.asked + ahead);
+        slot.is_some_and(|slot| slot.what == what && *slot.key == *key)
+    }
+
     /// Lets go of the answer to the question that was asked last. For those who wait in place: they
     /// do not ask it again.
     pub(crate) fn let_go(&mut self) {

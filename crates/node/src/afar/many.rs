@@ -1,12 +1,12 @@
 //! Many keys at once: questions that are begun side by side, and what came of changes as one.
 
-use super::Spot;
+use super::{Spot, Wanted};
 use crate::access::{Access, key_is_good};
 use crate::errand::{AT_ONCE, Reply, What};
 use crate::refusal::{Halt, Refusal, unknown};
 use crate::request::Target;
 use shoal_core::Slot;
-use shoal_core::update::{Outcome, Update, When};
+use shoal_core::update::{Outcome, SetExpiry, Update, When};
 use std::sync::Arc;
 
 impl Access<'_> {
@@ -28,6 +28,42 @@ impl Access<'_> {
     pub fn ahead_of_commands<'k>(&mut self, target: &Target, keys: impl Iterator<Item = &'k [u8]>) {
         // What was begun for a command before is dropped if it does not fit, and asked anew.
         let _ = self.begin_reads(target, keys, true);
+    }
+
+    /// Begins the plain writes of commands to come: each of them is about to be made, in this order,
+    /// with nothing in between, and each is of another key. Ends at the first that cannot be begun;
+    /// that and those after it are made in their turn. What was begun is not begun anew there: the
+    /// answer to a write holds no value, so none is dropped for want of room.
+    pub fn write_ahead_of_commands<'k>(
+        &mut self,
+        target: &Target,
+        pairs: impl Iterator<Item = (&'k [u8], &'k [u8])>,
+    ) {
+        if self.overlay.is_some() {
+            return;
+        }
+        let Some(keyspace) = self.routing.find(target).filter(|k| !k.local).map(Arc::clone) else {
+            return;
+        };
+        self.errands.bound_by(&self.node.answers);
+        for (ahead, (key, value)) in pairs.take(AT_ONCE).enumerate() {
+            if self.errands.is_begun(ahead, What::Write, key) {
+                continue;
+            }
+            let update = Update::Set { value, expiry: SetExpiry::Never, when: When::Always };
+            let wanted = Wanted { key, update: &update, event_time: None, look: false };
+            let Ok(Some(next)) = self.plain(&keyspace, &wanted) else { return };
+            if !key_is_good(key) {
+                return;
+            }
+            let way = self.to_write(&Spot { keyspace: Arc::clone(&keyspace), slot: Slot::of(key) });
+            let begun = self.errands.foresee(ahead, What::Write, key, true, |key, ticket| {
+                way.write(key, next, None, ticket)
+            });
+            if begun.is_err() {
+                return;
+            }
+        }
     }
 
     fn begin_reads<'k>(

@@ -180,6 +180,34 @@ async fn many_keys_are_asked_for_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn writes_of_commands_to_come_are_begun_together_and_each_is_made_once() {
+    let bench = Bench::new().await;
+    let pairs = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")];
+    let bytes = |(key, value): &(&'static str, &'static str)| (key.as_bytes(), value.as_bytes());
+    let writes = || {
+        let figures = bench.cluster.at(1).coordinator.figures().into_iter();
+        figures.filter(|figure| figure.kind == "write").map(|figure| figure.count).sum::<u64>()
+    };
+    let (before, mut made) = (writes(), 0);
+    let (outcome, left) = bench
+        .run(|access| {
+            while let Some((key, value)) = pairs.get(made) {
+                access.write_ahead_of_commands(&bench.target, pairs[made..].iter().map(bytes));
+                put(access, &bench.target, key, value)?;
+                access.over();
+                made += 1;
+            }
+            Ok(())
+        })
+        .await;
+    assert_eq!((outcome, left), (Ok(()), 1), "all are answered at once");
+    assert_eq!(writes() - before, 4);
+    for (key, value) in pairs {
+        assert_eq!(bench.get(key).await, Some(value.as_bytes().to_vec()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_missing_is_told_by_name_at_the_level_that_was_asked_for() {
     let bench = Bench::new().await;
     bench.set("k", "v").await;

@@ -3,7 +3,7 @@
 //! Holds: whether there is one is looked at where a question is begun, not before: the answer to
 //! one that was begun stands, whatever has become of the map since.
 
-use super::Spot;
+use super::{Next, Spot};
 use crate::access::Access;
 use crate::coordinator::{About, Coordinator};
 use crate::errand::{Reply, Ticket};
@@ -12,6 +12,7 @@ use crate::refusal::{Code, Refusal};
 use bytes::Bytes;
 use shoal_core::quorum::Level;
 use shoal_core::update::{OwnedUpdate, Update};
+use shoal_core::version::Millis;
 use std::sync::Arc;
 
 /// The way to whoever answers for a key, open or not.
@@ -46,6 +47,23 @@ impl<'n> Way<'n> {
         let message = "the map is not known here yet, or has just changed";
         let coordinator = coordinator.ok_or_else(|| Refusal::new(Code::TryAgain, message))?;
         Ok((coordinator, self.about))
+    }
+
+    /// Begins to write a key, whatever is there.
+    pub(super) fn write(
+        self,
+        key: Bytes,
+        (body, expires_at): Next,
+        event_time: Option<Millis>,
+        ticket: Ticket,
+    ) -> Result<(), Refusal> {
+        let (coordinator, about) = self.open()?;
+        let done = Box::new(|told| ticket.tell(Reply::Write(told)));
+        let begun = match event_time {
+            Some(event) => coordinator.write_event(&about, key, body, expires_at, event, done),
+            None => coordinator.write(&about, vec![(key, body, expires_at)], done),
+        };
+        begun.map_err(|error| Refusal::new(Code::ClockSkewed, error.to_string()))
     }
 
     /// Begins to change a key; without `look` nobody tells what was there before.

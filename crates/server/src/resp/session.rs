@@ -8,7 +8,7 @@
 //!
 //! Does not know: sockets, timers, threads.
 
-use super::ahead::{KeysAhead, gets_ahead};
+use super::ahead::{KeysAhead, gets_ahead, sets_ahead};
 use super::commands::{self, Context, Fail, error_text};
 use super::frame::{Limits, Parser, ProtocolError, Step};
 use super::reply::Reply;
@@ -27,6 +27,8 @@ const COMMANDS_PER_RUN: u64 = 1_024;
 const OUTPUT_PER_RUN: usize = 1 << 20;
 /// The clock is read again after so many commands.
 const COMMANDS_PER_TIME: u64 = 64;
+/// Commands of a pipeline that are begun together where other nodes answer them.
+const BEGUN_AHEAD: usize = 64;
 /// Buffers keep at most this capacity between runs.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
@@ -161,13 +163,7 @@ impl Session {
             return self.input.len();
         }
         if access.is_spread(target) {
-            // What is read before its turn must not miss a write in between: reads alone will do.
-            let (keys, count, length) = gets_ahead::<FORESEEN>(&self.input[self.consumed..]);
-            if count > 1 {
-                access.at(self.state.level);
-                access.ahead_of_commands(target, keys.into_iter().take(count));
-            }
-            return self.consumed + length.max(1);
+            return self.begin_ahead(access);
         }
         if !access.foresees(target) {
             return self.input.len();
@@ -183,6 +179,25 @@ impl Session {
             access.foresee(target, &keys[..count]);
         }
         self.input.len() - ahead.left()
+    }
+
+    /// Begins what the next commands ask of other nodes, where they only read, or only write, each
+    /// another key: whoever reads must not miss a write before it, and of two writes of one key the
+    /// later must win. Returns up to where in the input that was looked for.
+    fn begin_ahead(&self, access: &mut Access<'_>) -> usize {
+        let (target, input) = (&self.state.target, &self.input[self.consumed..]);
+        let (keys, reads, mut length) = gets_ahead::<BEGUN_AHEAD>(input);
+        access.at(self.state.level);
+        if reads > 1 {
+            access.ahead_of_commands(target, keys.into_iter().take(reads));
+        } else if reads == 0 {
+            let (pairs, writes, written) = sets_ahead::<BEGUN_AHEAD>(input);
+            length = written;
+            if writes > 1 {
+                access.write_ahead_of_commands(target, pairs.into_iter().take(writes));
+            }
+        }
+        self.consumed + length.max(1)
     }
 
     /// Brings up to date what CLIENT LIST shows.

@@ -1,7 +1,7 @@
 //! Commands whose answers other nodes have: a connection's thread leaves them, and runs them again
 //! when they are answered.
 
-use crate::support::{Client, pipeline, shown};
+use crate::support::{Client, Host, pipeline, shown};
 use shoal_core::map::{EngineKind, KeyspaceSpec};
 use shoal_node::cluster::memory::{MemoryPeer, MemoryPost};
 use shoal_node::cluster::{First, Peers};
@@ -137,6 +137,51 @@ fn commands_of_many_keys_and_transactions_work_where_others_own_the_keys() {
     ]);
     pair.connect().expect(&[("INCR d", ":8")]);
     client.expect(&[("MULTI", "+OK"), ("SET e 2", "+QUEUED"), ("EXEC", "*-1"), ("GET e", "$1 1")]);
+}
+
+#[test]
+fn a_pipeline_of_plain_writes_waits_once() {
+    let pair = Pair::new();
+    let mut client = pair.connect();
+    let keys: Vec<String> = (0..10).map(|number| format!("k{number}")).collect();
+    let sets: Vec<String> = keys.iter().map(|key| format!("SET {key} {key}")).collect();
+    client.local.feed(&pipeline(sets.iter().map(String::as_str)));
+    assert_eq!(client.local.run(Patience::Inline), Run::Away);
+    client.local.wait();
+    assert_eq!(client.local.run(Patience::Inline), Run::Idle, "all were begun together");
+    assert_eq!(shown(client.local.output()), ["+OK"; 10].join(" "));
+    client.local.sent();
+    for key in &keys {
+        assert_eq!(pair.connect().ask(&format!("GET {key}")), format!("$2 {key}"));
+    }
+}
+
+#[test]
+fn a_pipeline_gives_the_replies_that_one_node_gives() {
+    let (pair, host) = (Pair::new(), Host::memory());
+    let (mut several, mut alone) = (pair.connect(), host.connect());
+    let mut random = fastrand::Rng::with_seed(7);
+    for round in 0..150 {
+        let mut lines = Vec::new();
+        for number in 0..random.usize(1..40) {
+            let key = ["a", "b", "c", "d", "e", "f"][random.usize(..6)];
+            lines.push(match random.u8(..16) {
+                0..8 => format!("SET {key} {number}"),
+                8..10 => format!("GET {key}"),
+                10 => format!("INCR {key}"),
+                11 => format!("DEL {key}"),
+                12 => format!("SET {key} {number} GET"),
+                13 => format!("MGET {key} a b"),
+                14 => "MULTI".to_owned(),
+                _ => ["EXEC", "DISCARD"][random.usize(..2)].to_owned(),
+            });
+        }
+        // None goes on within a transaction.
+        lines.push("RESET".to_owned());
+        let bytes = pipeline(lines.iter().map(String::as_str));
+        let (found, expected) = (several.local.ask(&bytes), alone.local.ask(&bytes));
+        assert_eq!(shown(&found), shown(&expected), "round {round}: {lines:?}");
+    }
 }
 
 #[test]
