@@ -156,6 +156,12 @@ pub enum Unreachable {
     /// There is no link to it now, or it went before the question was sent. Not done.
     #[error("there is no link to the node")]
     Down,
+    /// What listens there does not speak the protocol of nodes. Not done.
+    #[error(
+        "what listens there does not speak to nodes; a node does so at its --peer-listen, by default \
+         one port after its port for clients"
+    )]
+    Stranger,
     /// The share of this kind is full, here or there. Not done.
     #[error("too much is waiting for the node")]
     Busy,

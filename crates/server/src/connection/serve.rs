@@ -14,6 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Room for the first read: a usual request, or a batch of small ones.
 const FIRST_READ: usize = 4 << 10;
 
+/// The answer to a node that takes this port for the one that nodes listen at.
+const NOT_FOR_NODES: &[u8] = b"-ERR this port is for clients; nodes have one of their own\r\n";
+
 /// What became of a connection on this thread.
 pub(crate) enum Served<S> {
     /// It ended.
@@ -53,6 +56,12 @@ where
         Ok((Sniffed::Http2, first)) => serve_http(wire, first, loopback_tcp, true).await,
         Ok((Sniffed::Tls, _)) => {
             End::Unserved("it began with a TLS handshake; this server speaks no TLS yet")
+        }
+        Ok((Sniffed::Peer, _)) => {
+            // Whatever it is, the node sees that nobody here speaks its protocol.
+            let _ = wire.write_all(NOT_FOR_NODES, NOT_FOR_NODES.len()).await;
+            wire.close().await;
+            End::Unserved("it is a node, which has to ask at the port for nodes (--peer-listen)")
         }
         Err(end) => end,
     };

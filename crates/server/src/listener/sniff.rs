@@ -2,7 +2,8 @@
 //!
 //! Holds: the decision is a function of the bytes alone, and more bytes never change it. A first
 //! line that ends in ` HTTP/1.0` or ` HTTP/1.1` is HTTP; `PRI * HTTP/2.0` is HTTP/2; byte 0x16 is
-//! the start of TLS; everything else is the Redis protocol, inline commands included.
+//! the start of TLS; [`PEER_HELLO`] is what a node says to another; everything else is the Redis
+//! protocol, inline commands included.
 
 /// What the first bytes of a connection say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,12 @@ pub enum Sniffed {
     Http2,
     /// TLS.
     Tls,
+    /// What nodes speak among themselves, on a port of their own.
+    Peer,
 }
+
+/// What a node begins with that takes this port for another node's.
+const PEER_HELLO: &[u8] = b"SHPR\x01";
 
 /// The longest first line that is waited for, in bytes: a key of 16,384 bytes, each
 /// percent-encoded, in an HTTP request line, and the longest inline command of Redis. A longer
@@ -27,6 +33,7 @@ pub const MAX_FIRST_LINE: usize = 64 << 10;
 pub fn sniff(bytes: &[u8]) -> Option<Sniffed> {
     match bytes.first()? {
         0x16 => return Some(Sniffed::Tls),
+        _ if bytes.starts_with(PEER_HELLO) => return Some(Sniffed::Peer),
         // What begins an HTTP method begins a word of letters. Commands of the Redis protocol
         // proper begin with a star.
         first if !first.is_ascii_alphabetic() => return Some(Sniffed::Resp),
@@ -69,6 +76,9 @@ mod tests {
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Sniffed::Http2)),
             (b"GET * HTTP/2.0\r\n", Some(Sniffed::Resp)),
             (b"\x16\x03\x01", Some(Sniffed::Tls)),
+            (b"SHPR", None),
+            (b"SHPR\x01\0", Some(Sniffed::Peer)),
+            (b"SHPR\r\n", Some(Sniffed::Resp)),
         ] {
             assert_eq!(sniff(bytes), expected, "{}", String::from_utf8_lossy(bytes));
         }
@@ -88,6 +98,7 @@ mod tests {
             b"*1\r\n$4\r\nPING\r\n",
             b"set a b\r\nGET / HTTP/1.1\r\n",
             b"\x16\x03\x01\x02\x00",
+            b"SHPR\x01\x00\n",
         ] {
             let whole = sniff(bytes);
             assert!(whole.is_some());

@@ -404,7 +404,11 @@ async fn introduce(
     let (Met { stream, first, agreed }, _) = met.map_err(|why: NoLink| {
         shared.counts.no_link(&why);
         tracing::info!(%address, %why, "this node could not introduce itself");
-        why.denied().map_or(Unreachable::Down, Unreachable::Denied)
+        match why {
+            NoLink::Refused(why) | NoLink::Told(why) => Unreachable::Denied(why),
+            NoLink::Garbled => Unreachable::Stranger,
+            NoLink::Late | NoLink::Io(_) => Unreachable::Down,
+        }
     })?;
     let figures = Arc::default();
     let link = Outward::new(Arc::clone(limits), None, figures);

@@ -3,6 +3,7 @@
 
 use super::handshake::{Dialer, Packet};
 use super::*;
+use crate::listener::{Sniffed, sniff};
 use bytes::BytesMut;
 use shoal_core::ClusterId;
 use shoal_node::transport::conformance::{self, Station, Subject, identity, pair};
@@ -105,6 +106,25 @@ async fn one_who_does_not_know_the_secret_is_refused_and_hears_it() {
     let counts = || loopback.nth(0).counts();
     until("both were counted", || counts().refused_by_others(Denied::WrongSecret) == 2).await;
     assert_eq!(one.host.seen(), 0);
+}
+
+#[tokio::test]
+async fn one_who_asks_where_no_node_listens_hears_where_nodes_do() {
+    let loopback = Loopback::new();
+    let one = Station::open(&loopback, identity(1));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut hello = [0; 5];
+        stream.read_exact(&mut hello).await.unwrap();
+        // As the port for clients takes it.
+        assert_eq!(sniff(&hello), Some(Sniffed::Peer));
+        stream.write_all(b"-ERR this port is for clients\r\n").await.unwrap();
+    };
+    let (told, ()) = tokio::join!(one.introduce(&address, b"echo"), serve);
+    assert_eq!(told, Err(Unreachable::Stranger));
+    assert!(!Unreachable::Stranger.may_be_done());
 }
 
 #[tokio::test]
