@@ -5,7 +5,7 @@
 
 use super::ask::encoded;
 use super::job::{Job, Step};
-use super::{About, Coordinator, PARTS};
+use super::{About, Coordinator, DEADLINE, PARTS};
 use crate::clock::NodeClock;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -39,13 +39,23 @@ impl Coordinator {
     }
 
     pub(super) fn begin(self: &Arc<Self>, about: &About, job: Box<dyn Job>, steps: Vec<Step>) {
+        self.begin_until(Instant::now() + DEADLINE, about, job, steps);
+    }
+
+    /// As [`Coordinator::begin`]; its time is over at `until`.
+    pub(super) fn begin_until(
+        self: &Arc<Self>,
+        until: Instant,
+        about: &About,
+        job: Box<dyn Job>,
+        steps: Vec<Step>,
+    ) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (keyspace, slot) = (about.keyspace, about.slot);
         let request = Arc::new(Request { keyspace, slot, job: Mutex::new(job) });
         self.part(id).lock().insert(id, Arc::clone(&request));
-        let now = Instant::now();
-        self.slow.join(now, id);
-        self.deadlines.join(now, id);
+        self.slow.join(Instant::now(), id);
+        self.deadlines.join_until(until, id);
         self.carry_out(id, &request, steps);
         if self.is_closed() {
             self.tell(id, Event::Deadline);

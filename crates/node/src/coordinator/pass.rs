@@ -33,8 +33,14 @@ trait Passed: Clone + Send + 'static {
     /// What comes of it.
     type Outcome: Send + 'static;
 
-    /// Carries it out here.
-    fn execute(self, at: &Arc<Coordinator>, about: &About, done: Done<Self::Outcome>);
+    /// Carries it out here, until then.
+    fn execute(
+        self,
+        at: &Arc<Coordinator>,
+        until: Instant,
+        about: &About,
+        done: Done<Self::Outcome>,
+    );
     /// The bytes that ask another node for it.
     fn asked(&self, header: Header, level: Level) -> Vec<u8>;
     /// What another node has told.
@@ -71,8 +77,8 @@ struct Update {
 impl Passed for Update {
     type Outcome = Forwarded;
 
-    fn execute(self, at: &Arc<Coordinator>, about: &About, done: Done<Forwarded>) {
-        at.execute(about, self.key, self.update, self.look, done);
+    fn execute(self, at: &Arc<Coordinator>, until: Instant, about: &About, done: Done<Forwarded>) {
+        at.execute(until, about, self.key, self.update, self.look, done);
     }
 
     fn asked(&self, header: Header, level: Level) -> Vec<u8> {
@@ -118,8 +124,14 @@ struct Parts(Vec<Part>);
 impl Passed for Parts {
     type Outcome = BatchOutcome;
 
-    fn execute(self, at: &Arc<Coordinator>, about: &About, done: Done<BatchOutcome>) {
-        at.execute_batch(about, self.0, done);
+    fn execute(
+        self,
+        at: &Arc<Coordinator>,
+        until: Instant,
+        about: &About,
+        done: Done<BatchOutcome>,
+    ) {
+        at.execute_batch(until, about, self.0, done);
     }
 
     fn asked(&self, header: Header, level: Level) -> Vec<u8> {
@@ -227,7 +239,7 @@ impl Coordinator {
         if !self.carries_out(&passing.about, partition) {
             return self.pass(passing, done);
         }
-        let (about, task) = (passing.about.clone(), passing.task.clone());
+        let (until, about, task) = (passing.until, passing.about.clone(), passing.task.clone());
         let this = Arc::clone(self);
         let next = move |outcome| match T::declined(&outcome) {
             Some(why) => {
@@ -236,7 +248,7 @@ impl Coordinator {
             }
             None => done(outcome),
         };
-        task.execute(self, &about, Box::new(next));
+        task.execute(self, until, &about, Box::new(next));
     }
 
     /// The first owner that is up and has not declined.

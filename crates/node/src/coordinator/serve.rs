@@ -4,7 +4,7 @@
 //! say more, waits for that map, with an end to its waiting. The others are answered so that whoever
 //! asks knows what to do next.
 
-use super::{About, Coordinator};
+use super::{About, Coordinator, DEADLINE};
 use crate::replicas::{Tell, Waiting};
 use crate::transport::Answerer;
 use bytes::Bytes;
@@ -86,7 +86,8 @@ impl Coordinator {
         match self.may_carry_out(&forward.header, forward.level) {
             Some(about) => {
                 let Forward { key, update, look, .. } = forward;
-                self.execute(&about, key, update, look, Box::new(tell));
+                let until = Instant::now() + DEADLINE;
+                self.execute(until, &about, key, update, look, Box::new(tell));
             }
             None => tell(Forwarded::Elsewhere),
         }
@@ -104,7 +105,10 @@ impl Coordinator {
             answerer.send(body.into());
         };
         match self.may_carry_out(&forward.header, forward.level) {
-            Some(about) => self.execute_batch(&about, forward.parts, Box::new(tell)),
+            Some(about) => {
+                let until = Instant::now() + DEADLINE;
+                self.execute_batch(until, &about, forward.parts, Box::new(tell));
+            }
             None => tell(BatchOutcome::Elsewhere),
         }
     }

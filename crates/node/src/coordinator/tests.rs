@@ -64,6 +64,26 @@ async fn nothing_outlasts_its_deadline_and_what_may_have_happened_is_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_that_waits_for_another_is_answered_in_its_own_time() {
+    let cluster = Cluster::new(3, 3, false).await;
+    let hour = Duration::from_secs(3_600);
+    for to in [2, 3] {
+        // They stand still, and nobody has noticed yet.
+        let silent = Weather { delay: hour..=hour, ..Weather::FAIR };
+        cluster.network.set(NodeId(1), NodeId(to), silent);
+    }
+    let change = async |after: u64| {
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        let begun = Instant::now();
+        let outcome = cluster.at(1).update("k", OwnedUpdate::Add { delta: 1 }).await;
+        assert!(!matches!(outcome, Forwarded::Done { .. }), "{outcome:?}");
+        assert!(begun.elapsed() <= DEADLINE + Duration::from_millis(200), "{:?}", begun.elapsed());
+    };
+    // Those after the first begin when its time is over, and have hardly any left.
+    tokio::join!(change(0), change(100), change(200));
+}
+
+#[tokio::test(start_paused = true)]
 async fn changes_of_one_key_from_everywhere_are_each_made_once() {
     let cluster = Cluster::new(4, 3, false).await;
     let mut waiting = Vec::new();

@@ -47,7 +47,7 @@ struct State {
 /// One in line.
 struct Turn {
     id: u64,
-    /// When it is too late to begin: its asker has given up.
+    /// When its time is over: its asker gives up, whether it has begun or not.
     until: Instant,
     about: About,
     names: Vec<Name>,
@@ -68,10 +68,11 @@ impl Turns {
 }
 
 impl Coordinator {
-    /// Changes a key here, after what is under way here with it; with `look` what was there before
-    /// is told.
+    /// Changes a key here until then, after what is under way here with it; with `look` what was
+    /// there before is told.
     pub(super) fn execute(
         self: &Arc<Self>,
+        until: Instant,
         about: &About,
         key: Bytes,
         update: OwnedUpdate,
@@ -81,26 +82,32 @@ impl Coordinator {
         let default_ttl_ms = self.around.default_ttl_ms(about.keyspace);
         let updater = Updater { update, look, limit: self.max_value_bytes, default_ttl_ms };
         let done = Box::new(move |executed| done(forwarded(executed)));
-        self.stand_in_line(about, vec![key], Task::Update(updater, done));
+        self.stand_in_line(until, about, vec![key], Task::Update(updater, done));
     }
 
-    /// Judges and writes several keys of one slot here, after what is under way here with any of
-    /// them.
+    /// Judges and writes several keys of one slot here until then, after what is under way here with
+    /// any of them.
     pub(super) fn execute_batch(
         self: &Arc<Self>,
+        until: Instant,
         about: &About,
         parts: Vec<Part>,
         done: Done<BatchOutcome>,
     ) {
         let keys = parts.iter().map(|part| part.key.clone()).collect();
-        self.stand_in_line(about, keys, Task::Batch(parts, done));
+        self.stand_in_line(until, about, keys, Task::Batch(parts, done));
     }
 
-    fn stand_in_line(self: &Arc<Self>, about: &About, keys: Vec<Bytes>, task: Task) {
+    fn stand_in_line(
+        self: &Arc<Self>,
+        until: Instant,
+        about: &About,
+        keys: Vec<Bytes>,
+        task: Task,
+    ) {
         // Copied: they are kept for a while, and may be cut from a long message.
         let name = |key: Bytes| (about.keyspace, Bytes::copy_from_slice(&key));
         let names: Vec<Name> = keys.into_iter().map(name).collect();
-        let until = Instant::now() + DEADLINE;
         let mut turn = Turn { id: 0, until, about: about.clone(), names, task };
         let mut state = self.turns.0.lock();
         let is_full = |name| state.lines.get(name).is_some_and(|line| line.len() > MOST_WAITING);
@@ -133,7 +140,7 @@ impl Coordinator {
                 }
             };
             match begun {
-                Some((job, steps)) => self.begin(&about, job, steps),
+                Some((job, steps)) => self.begin_until(until, &about, job, steps),
                 None => ready.extend(self.next_turns(id, &names, &[])),
             }
         }
