@@ -126,12 +126,14 @@ impl Errands {
         }
     }
 
-    /// The command is done: what it asked is forgotten. What was asked for the next ones is kept.
+    /// The command is done: what it asked is forgotten. What was asked for the next ones is kept,
+    /// unless this one was to ask the first of it and did not: then they are not what they seemed.
     pub fn over(&mut self) {
         if !self.slots.is_empty() {
             let asked = self.asked.min(self.slots.len());
             let own = self.slots.iter().skip(asked).take_while(|slot| !slot.later).count();
-            self.forget(0, asked + own);
+            let end = if asked + own == 0 { self.slots.len() } else { asked + own };
+            self.forget(0, end);
         }
         (self.asked, self.known, self.retries, self.is_in_doubt) = (0, 0, 0, false);
         self.view = None;

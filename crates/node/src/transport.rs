@@ -207,7 +207,8 @@ pub trait Transport: Send + Sync + 'static {
     fn ask(&self, to: NodeId, kind: Kind, body: Bytes, patience: Duration, reply: Reply);
 
     /// Asks whoever listens at `address` one [`Kind::Control`] question as a node without an id.
-    /// What is wrong between the two is told as [`Unreachable::Denied`].
+    /// What is wrong between the two is told as [`Unreachable::Denied`], and that no node listens
+    /// there as [`Unreachable::Stranger`].
     fn introduce(&self, address: &str, body: Bytes, patience: Duration, reply: Reply);
 
     /// Tells where a node can be reached, and keeps a link to it from now on. Another address

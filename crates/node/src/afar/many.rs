@@ -31,8 +31,8 @@ impl Access<'_> {
     }
 
     /// Begins the plain writes of commands to come: each of them is about to be made, in this order,
-    /// with nothing in between, and each is of another key. Ends at the first that cannot be begun;
-    /// that and those after it are made in their turn. What was begun is not begun anew there: the
+    /// with nothing in between, and each is of another key. One that cannot be begun is made in its
+    /// turn, whether those after it are begun or not. What was begun is not begun anew there: the
     /// answer to a write holds no value, so none is dropped for want of room.
     pub fn write_ahead_of_commands<'k>(
         &mut self,
@@ -52,10 +52,10 @@ impl Access<'_> {
             }
             let update = Update::Set { value, expiry: SetExpiry::Never, when: When::Always };
             let wanted = Wanted { key, update: &update, event_time: None, look: false };
-            let Ok(Some(next)) = self.plain(&keyspace, &wanted) else { return };
             if !key_is_good(key) {
                 return;
             }
+            let Ok(Some(next)) = self.plain(&keyspace, &wanted) else { return };
             let way = self.to_write(&Spot { keyspace: Arc::clone(&keyspace), slot: Slot::of(key) });
             let begun = self.errands.foresee(ahead, What::Write, key, true, |key, ticket| {
                 way.write(key, next, None, ticket)

@@ -13,7 +13,7 @@
 //! Does not know: sockets, what founding and joining are.
 
 use super::identity::Note;
-use super::join::{self, JoinError};
+use super::join::{self, JoinError, Told};
 use super::message::{Answer, Homeless, Request};
 use crate::transport::{Denied, Transport, Unreachable};
 use parking_lot::Mutex;
@@ -74,6 +74,7 @@ impl Waiting {
         transport: &dyn Transport,
         seeds: &[String],
     ) -> Result<Beginning, JoinError> {
+        let mut told = Told::default();
         loop {
             for seed in seeds {
                 let body = Request::Expect(self.says()).encode();
@@ -86,13 +87,15 @@ impl Waiting {
                     Err(Unreachable::Closed) => {
                         return Err(JoinError::new("stopped", "this node is stopping"));
                     }
-                    Err(Unreachable::Denied(why))
-                        if !matches!(why, Denied::Crowded | Denied::SelfConnection) =>
-                    {
+                    // A list of seeds may be the same on every node, and so name the node itself.
+                    Err(Unreachable::Denied(Denied::SelfConnection)) => {}
+                    Err(Unreachable::Denied(why)) if why != Denied::Crowded => {
                         return Err(JoinError::denied(why, seed));
                     }
                     // It is starting, or cannot be reached: it is not counted.
-                    Ok(_) | Err(_) => {}
+                    Ok(Answer::Busy { why }) => told.tell(seed, why),
+                    Ok(_) => told.tell(seed, "its answer makes no sense".to_owned()),
+                    Err(why) => told.tell(seed, why.to_string()),
                 }
             }
             self.promise().await?;

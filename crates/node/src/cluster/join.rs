@@ -133,14 +133,27 @@ fn decoded(map: &[u8]) -> Result<ClusterMap, JoinError> {
 /// Seeds that are being asked.
 struct Asking {
     seeds: Vec<String>,
-    /// What each last said, so that it is told to people once.
-    told: BTreeMap<String, String>,
+    told: Told,
     pause: Duration,
+}
+
+/// What each seed last said, so that it is told to people once.
+#[derive(Default)]
+pub(super) struct Told(BTreeMap<String, String>);
+
+impl Told {
+    /// `seed` did not let the node in, and why not.
+    pub(super) fn tell(&mut self, seed: &str, why: String) {
+        if self.0.get(seed) != Some(&why) {
+            tracing::info!(seed, why, "not let in yet; asking again");
+            self.0.insert(seed.to_owned(), why);
+        }
+    }
 }
 
 impl Asking {
     fn of(seeds: &[String]) -> Self {
-        Self { seeds: seeds.to_vec(), told: BTreeMap::new(), pause: PAUSES.0 }
+        Self { seeds: seeds.to_vec(), told: Told::default(), pause: PAUSES.0 }
     }
 
     /// Asks until an answer is `understood` as the one that was hoped for, or is final.
@@ -174,7 +187,7 @@ impl Asking {
                     }
                     Err(why) => why.to_string(),
                 };
-                self.tell(&seed, why);
+                self.told.tell(&seed, why);
             }
             tokio::time::sleep(self.pause).await;
             self.pause = (self.pause * 2).min(PAUSES.1);
@@ -189,13 +202,6 @@ impl Asking {
             return Err(JoinError::new(Denied::SelfConnection.name(), message));
         }
         Ok(())
-    }
-
-    fn tell(&mut self, seed: &str, why: String) {
-        if self.told.get(seed) != Some(&why) {
-            tracing::info!(seed, why, "not let in yet; asking again");
-            self.told.insert(seed.to_owned(), why);
-        }
     }
 }
 

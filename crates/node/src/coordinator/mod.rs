@@ -106,6 +106,8 @@ pub(crate) struct Coordinator {
     mapless: Mutex<Vec<(u64, Epoch)>>,
     slow: Line<u64>,
     deadlines: Line<u64>,
+    /// Changes that wait for those before them.
+    turn_ends: Line<u64>,
     /// Copies in which something waits, each once for each time that something began to.
     waits: Line<(Incarnation, PartitionId)>,
     homeless: Homeless,
@@ -147,6 +149,7 @@ impl Coordinator {
             mapless: Mutex::default(),
             slow: Line::new(SLOW),
             deadlines: Line::new(DEADLINE),
+            turn_ends: Line::new(DEADLINE),
             waits: Line::new(DEADLINE),
             homeless: Homeless::default(),
             cold: Cold::default(),
@@ -180,6 +183,7 @@ impl Coordinator {
                         self.tell(id, Event::Deadline);
                     }
                 }
+                ids = self.turn_ends.due() => self.give_up_turns(&ids),
                 places = self.waits.due() => self.give_up_waiting(&places),
                 _ = tend.tick() => self.tend(),
             }

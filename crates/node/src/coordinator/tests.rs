@@ -63,15 +63,46 @@ async fn nothing_outlasts_its_deadline_and_what_may_have_happened_is_unknown() {
     assert_eq!(cluster.at(1).coordinator.under_way(), 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_change_that_waits_for_another_is_answered_in_its_own_time() {
+/// Three nodes of which only the first does not stand still, and nobody has noticed yet.
+async fn two_of_three_silent() -> Cluster {
     let cluster = Cluster::new(3, 3, false).await;
     let hour = Duration::from_secs(3_600);
     for to in [2, 3] {
-        // They stand still, and nobody has noticed yet.
         let silent = Weather { delay: hour..=hour, ..Weather::FAIR };
         cluster.network.set(NodeId(1), NodeId(to), silent);
     }
+    cluster
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_little_time_left_does_not_wait_for_those_who_have_more() {
+    let cluster = two_of_three_silent().await;
+    let coordinator = &cluster.at(1).coordinator;
+    let begun = Instant::now();
+    let change = |seconds: u64| {
+        let (tell, told) = oneshot::channel();
+        let until = begun + Duration::from_secs(seconds);
+        let done = Box::new(move |outcome| drop(tell.send(outcome)));
+        let about = about(Level::Quorum, "k");
+        coordinator.execute(until, &about, "k".into(), OwnedUpdate::Add { delta: 1 }, true, done);
+        told
+    };
+    let [first, second, third] = [change(4), change(2), change(3)];
+    for (told, seconds) in [(second, 2), (third, 3), (first, 4)] {
+        let outcome = told.await.expect("it is answered");
+        assert!(!matches!(outcome, Forwarded::Done { .. }), "{outcome:?}");
+        assert_eq!(begun.elapsed().as_secs(), seconds);
+    }
+    // Nobody stands in line any more, and what comes is carried out.
+    cluster.mend().await;
+    assert_eq!(coordinator.turns.waiting(), 0);
+    let outcome = cluster.at(1).update("k", OwnedUpdate::Add { delta: 1 }).await;
+    assert!(matches!(outcome, Forwarded::Done { .. }), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_waits_for_another_is_answered_in_its_own_time() {
+    let cluster = two_of_three_silent().await;
     let change = async |after: u64| {
         tokio::time::sleep(Duration::from_millis(after)).await;
         let begun = Instant::now();

@@ -2,7 +2,7 @@
 //!
 //! Holds: whoever comes stands in line for all of its keys at one moment, and is carried out once it
 //! is the first in each line. So those that wait for each other wait for who came before, and never
-//! in a circle.
+//! in a circle. Nobody waits longer than its time, wherever in line it is.
 //!
 //! Holds: the versions that were tried for a key are remembered for as long as messages with them
 //! may still be under way, and are not tried again.
@@ -47,7 +47,7 @@ struct State {
 /// One in line.
 struct Turn {
     id: u64,
-    /// When its time is over: its asker gives up, whether it has begun or not.
+    /// When its time is over, whether it has begun or not.
     until: Instant,
     about: About,
     names: Vec<Name>,
@@ -121,8 +121,10 @@ impl Coordinator {
             state.lines.entry(name.clone()).or_default().push_back(turn.id);
         }
         if !state.is_first(&turn) {
-            state.waiting.insert(turn.id, turn);
-            return;
+            let id = turn.id;
+            state.waiting.insert(id, turn);
+            drop(state);
+            return self.turn_ends.join_until(until, id);
         }
         drop(state);
         self.take_turns(vec![turn]);
@@ -210,6 +212,18 @@ impl Coordinator {
         }
     }
 
+    /// Ends those of `ids` that still wait: nobody waits for them any more.
+    pub(super) fn give_up_turns(self: &Arc<Self>, ids: &[u64]) {
+        for id in ids {
+            let mut state = self.turns.0.lock();
+            let Some(turn) = state.waiting.remove(id) else { continue };
+            let ready = state.leave(*id, &turn.names);
+            drop(state);
+            turn.task.refuse(nobody());
+            self.take_turns(ready);
+        }
+    }
+
     /// Ends what waits for those before it.
     pub(super) fn end_turns(&self) {
         let mut state = self.turns.0.lock();
@@ -235,25 +249,32 @@ impl Coordinator {
                 state.tried.remove(&old);
             }
         }
-        let mut next = Vec::new();
-        for name in names {
-            let Some(line) = state.lines.get_mut(name) else { continue };
-            line.pop_front_if(|first| *first == id);
-            match line.front() {
-                Some(first) => next.push(*first),
-                None => drop(state.lines.remove(name)),
-            }
-        }
-        let mut ready = Vec::new();
-        for id in next {
-            let is_ready = state.waiting.get(&id).is_some_and(|turn| state.is_first(turn));
-            ready.extend(is_ready.then(|| state.waiting.remove(&id)).flatten());
-        }
-        ready
+        state.leave(id, names)
     }
 }
 
 impl State {
+    /// `id` leaves its lines; those that are first in each of theirs now.
+    fn leave(&mut self, id: u64, names: &[Name]) -> Vec<Turn> {
+        let mut next = Vec::new();
+        for name in names {
+            let Some(line) = self.lines.get_mut(name) else { continue };
+            if line.pop_front_if(|first| *first == id).is_none() {
+                line.retain(|other| *other != id);
+            }
+            match line.front() {
+                Some(first) => next.push(*first),
+                None => drop(self.lines.remove(name)),
+            }
+        }
+        let mut ready = Vec::new();
+        for id in next {
+            let is_ready = self.waiting.get(&id).is_some_and(|turn| self.is_first(turn));
+            ready.extend(is_ready.then(|| self.waiting.remove(&id)).flatten());
+        }
+        ready
+    }
+
     fn is_first(&self, turn: &Turn) -> bool {
         let first = |name| self.lines.get(name).and_then(VecDeque::front);
         turn.names.iter().all(|name| first(name) == Some(&turn.id))

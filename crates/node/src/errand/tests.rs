@@ -115,6 +115,40 @@ fn what_was_begun_for_later_commands_is_theirs_or_nobodys() {
 }
 
 #[test]
+fn what_was_begun_for_a_command_that_did_not_ask_answers_no_other() {
+    let mut errands = Errands::default();
+    let tickets = [foresee(&mut errands, 0, "a"), foresee(&mut errands, 1, "b")];
+    for ticket in tickets.into_iter().flatten() {
+        ticket.tell(reply(3));
+    }
+    assert_eq!(ask(&mut errands, "a").0, Ok(Some(3)));
+    errands.over();
+    // The next one was refused before it asked.
+    errands.over();
+    assert!(errands.is_empty());
+    let (answer, begun) = ask(&mut errands, "b");
+    assert_eq!((answer, begun.is_some()), (Ok(None), true), "whoever asks so later asks anew");
+}
+
+#[test]
+fn what_could_not_be_begun_for_a_later_command_is_begun_in_its_turn() {
+    let mut errands = Errands::default();
+    let refuse = |_: Bytes, _: Ticket| Err(Refusal::new(Code::TryAgain, "not now"));
+    errands.foresee(0, What::Write, b"a", true, refuse).expect("it may be asked");
+    let answer = |_: Bytes, ticket: Ticket| {
+        ticket.tell(written());
+        Ok(())
+    };
+    errands.foresee(1, What::Write, b"b", true, answer).expect("it may be asked");
+    assert!(matches!(errands.ask(What::Write, b"a", answer), Ok(Some(Reply::Write(_)))));
+    errands.over();
+    let again = |_: Bytes, _: Ticket| panic!("it was begun before");
+    assert!(matches!(errands.ask(What::Write, b"b", again), Ok(Some(Reply::Write(_)))));
+    errands.over();
+    assert!(errands.is_empty());
+}
+
+#[test]
 fn what_a_command_began_and_did_not_ask_goes_with_it() {
     let mut errands = Errands::default();
     for ahead in 0..3 {

@@ -58,7 +58,7 @@ where
             End::Unserved("it began with a TLS handshake; this server speaks no TLS yet")
         }
         Ok((Sniffed::Peer, _)) => {
-            // Whatever it is, the node sees that nobody here speaks its protocol.
+            // It is told nothing more, whether this arrives or not.
             let _ = wire.write_all(NOT_FOR_NODES, NOT_FOR_NODES.len()).await;
             wire.close().await;
             End::Unserved("it is a node, which has to ask at the port for nodes (--peer-listen)")

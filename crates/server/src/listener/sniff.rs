@@ -2,8 +2,10 @@
 //!
 //! Holds: the decision is a function of the bytes alone, and more bytes never change it. A first
 //! line that ends in ` HTTP/1.0` or ` HTTP/1.1` is HTTP; `PRI * HTTP/2.0` is HTTP/2; byte 0x16 is
-//! the start of TLS; [`PEER_HELLO`] is what a node says to another; everything else is the Redis
+//! the start of TLS; what a node says that dials another is for another port; everything else is the Redis
 //! protocol, inline commands included.
+
+use crate::peer::DIALLED;
 
 /// What the first bytes of a connection say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +18,9 @@ pub enum Sniffed {
     Http2,
     /// TLS.
     Tls,
-    /// What nodes speak among themselves, on a port of their own.
+    /// What nodes speak among themselves, which they do on a port of their own.
     Peer,
 }
-
-/// What a node begins with that takes this port for another node's.
-const PEER_HELLO: &[u8] = b"SHPR\x01";
 
 /// The longest first line that is waited for, in bytes: a key of 16,384 bytes, each
 /// percent-encoded, in an HTTP request line, and the longest inline command of Redis. A longer
@@ -33,7 +32,7 @@ pub const MAX_FIRST_LINE: usize = 64 << 10;
 pub fn sniff(bytes: &[u8]) -> Option<Sniffed> {
     match bytes.first()? {
         0x16 => return Some(Sniffed::Tls),
-        _ if bytes.starts_with(PEER_HELLO) => return Some(Sniffed::Peer),
+        _ if bytes.starts_with(&DIALLED) => return Some(Sniffed::Peer),
         // What begins an HTTP method begins a word of letters. Commands of the Redis protocol
         // proper begin with a star.
         first if !first.is_ascii_alphabetic() => return Some(Sniffed::Resp),

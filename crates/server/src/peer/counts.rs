@@ -66,7 +66,7 @@ impl Counts {
         match why {
             NoLink::Refused(why) => self.refused.count(*why as usize),
             NoLink::Told(why) => self.refused_by_others.count(*why as usize),
-            NoLink::Garbled => self.failed.count(0),
+            NoLink::Foreign | NoLink::Garbled => self.failed.count(0),
             NoLink::Late => self.failed.count(1),
             NoLink::Io(_) => self.failed.count(2),
         }

@@ -38,7 +38,15 @@ pub(super) const PROTOCOLS: RangeInclusive<u16> = 2..=2;
 /// What makes every handshake one of its kind; must never be drawn twice.
 pub(super) type Nonce = [u8; 32];
 
+/// What every packet begins with.
 const MAGIC: [u8; 4] = *b"SHPR";
+
+/// What whoever dials a node says first.
+pub(crate) const DIALLED: [u8; 5] = {
+    let [a, b, c, d] = MAGIC;
+    [a, b, c, d, Type::Hello as u8]
+};
+
 const HEAD: usize = 7;
 const TAIL: usize = 4;
 
@@ -71,7 +79,7 @@ impl Packet {
     pub(super) fn cut(buffer: &mut BytesMut) -> Result<Option<Self>, Failure> {
         let known = buffer.len().min(MAGIC.len());
         if buffer[..known] != MAGIC[..known] {
-            return Err(Failure::Garbled);
+            return Err(Failure::Foreign);
         }
         let Some(head) = buffer.first_chunk::<HEAD>() else { return Ok(None) };
         let kind = match head[4] {
@@ -138,7 +146,9 @@ pub(super) enum Failure {
     Refuses(Denied),
     /// The other side refused.
     Told(Denied),
-    /// What came is no handshake.
+    /// What came is something else than a packet of a handshake.
+    Foreign,
+    /// What came is no handshake, or a damaged one.
     Garbled,
 }
 

@@ -34,8 +34,11 @@ pub(super) enum NoLink {
     /// The other side refused.
     #[error("it refuses: {0}")]
     Told(Denied),
-    /// What listens there does not speak this protocol.
-    #[error("what listens there is no node of Shoal")]
+    /// What is there does not speak this protocol.
+    #[error("what is there does not speak the protocol of nodes")]
+    Foreign,
+    /// The handshake came damaged, or makes no sense.
+    #[error("the handshake makes no sense")]
     Garbled,
     /// It took too long.
     #[error("no answer in time")]
@@ -50,7 +53,7 @@ impl NoLink {
     pub(super) const fn denied(&self) -> Option<Denied> {
         match self {
             Self::Refused(why) | Self::Told(why) => Some(*why),
-            Self::Garbled | Self::Late | Self::Io(_) => None,
+            Self::Foreign | Self::Garbled | Self::Late | Self::Io(_) => None,
         }
     }
 }
@@ -180,6 +183,7 @@ async fn or_tell<T>(stream: &mut TcpStream, step: Result<T, Failure>) -> Result<
         Ok(done) => Ok(done),
         Err(Failure::Refuses(why)) => Err(refuse(stream, why).await),
         Err(Failure::Told(why)) => Err(NoLink::Told(why)),
+        Err(Failure::Foreign) => Err(NoLink::Foreign),
         Err(Failure::Garbled) => Err(NoLink::Garbled),
     }
 }
@@ -189,6 +193,7 @@ async fn receive(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Packet
         match Packet::cut(buffer) {
             Ok(Some(packet)) => return Ok(packet),
             Ok(None) => {}
+            Err(Failure::Foreign) => return Err(NoLink::Foreign),
             Err(_) => return Err(NoLink::Garbled),
         }
         buffer.reserve(READ);

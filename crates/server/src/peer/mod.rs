@@ -38,6 +38,8 @@ pub use counts::PeerCounts;
 pub use ending::Ending;
 pub use limits::{Limits, Share};
 
+pub(crate) use handshake::DIALLED;
+
 use bytes::Bytes;
 use contact::Contact;
 use counts::Counts;
@@ -403,11 +405,13 @@ async fn introduce(
     let met = tokio::time::timeout_at(until, dial).await.map_err(|_| Unreachable::Unsent)?;
     let (Met { stream, first, agreed }, _) = met.map_err(|why: NoLink| {
         shared.counts.no_link(&why);
-        tracing::info!(%address, %why, "this node could not introduce itself");
         match why {
             NoLink::Refused(why) | NoLink::Told(why) => Unreachable::Denied(why),
-            NoLink::Garbled => Unreachable::Stranger,
-            NoLink::Late | NoLink::Io(_) => Unreachable::Down,
+            NoLink::Foreign => Unreachable::Stranger,
+            NoLink::Garbled | NoLink::Late | NoLink::Io(_) => {
+                tracing::info!(%address, %why, "this node could not introduce itself");
+                Unreachable::Down
+            }
         }
     })?;
     let figures = Arc::default();

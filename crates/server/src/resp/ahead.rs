@@ -1,10 +1,15 @@
 //! Which keys the commands of a pipeline will ask for, read off the bytes before they are parsed.
 //!
-//! What is found here is a guess that makes things faster and decides nothing: any command's
+//! Reads that are found are a guess that makes things faster and decides nothing: any command's
 //! second word passes for a key, and whatever is not written as clients write it, or has not come
-//! whole, ends the search. Only SETs are found for certain, as they are begun before their turn.
+//! whole, ends the search.
 //!
-//! Does not know: commands, and what the parser accepts.
+//! Holds: SETs that are found are those that the parser finds, since it is a parser that looks:
+//! they are begun before their turn.
+//!
+//! Does not know: commands.
+
+use super::frame::{Limits, Parser, Step};
 
 /// SETs of so many bytes are found together: they are copied to be sent.
 const SET_AHEAD_BYTES: usize = 1 << 20;
@@ -80,12 +85,14 @@ pub(super) type Pair<'a> = (&'a [u8], &'a [u8]);
 
 /// The keys and values of the plain SETs that `bytes` begin with, each of another key, how many
 /// there are, and how long they are; none beyond [`SET_AHEAD_BYTES`] but the first.
-///
-/// What is found here is what the parser finds: it is going to be carried out.
-pub(super) fn sets_ahead<const MOST: usize>(bytes: &[u8]) -> ([Pair<'_>; MOST], usize, usize) {
+pub(super) fn sets_ahead<const MOST: usize>(
+    bytes: &[u8],
+    limits: Limits,
+) -> ([Pair<'_>; MOST], usize, usize) {
     let (mut pairs, mut count, mut rest): ([Pair<'_>; MOST], _, _) = ([(&[], &[]); MOST], 0, bytes);
+    let mut parser = Parser::new(limits);
     while count < MOST
-        && let Some((pair, after)) = set_ahead(rest)
+        && let Some((pair, after)) = set_ahead(&mut parser, rest)
         && (count == 0 || bytes.len() - after.len() <= SET_AHEAD_BYTES)
         && pairs[..count].iter().all(|(key, _)| *key != pair.0)
     {
@@ -97,23 +104,16 @@ pub(super) fn sets_ahead<const MOST: usize>(bytes: &[u8]) -> ([Pair<'_>; MOST], 
 }
 
 /// The SET without options at the start of `bytes`, and what follows it.
-fn set_ahead(bytes: &[u8]) -> Option<(Pair<'_>, &[u8])> {
-    let rest = bytes.strip_prefix(b"*3\r\n")?;
-    let (name, rest) = word(rest)?;
-    if !name.eq_ignore_ascii_case(b"set") {
+fn set_ahead<'a>(parser: &mut Parser, bytes: &'a [u8]) -> Option<(Pair<'a>, &'a [u8])> {
+    if !bytes.starts_with(b"*3\r\n") {
         return None;
     }
-    let (key, rest) = word(rest)?;
-    let (value, rest) = word(rest)?;
-    Some(((key, value), rest))
-}
-
-/// The word at the start of `bytes`, written as clients write it to the last byte, and what follows.
-fn word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = header(bytes, b'$')?;
-    let head = &bytes[..bytes.len() - rest.len()];
-    let (word, rest) = rest.split_at_checked(length)?;
-    (head.ends_with(b"\r\n")).then_some((word, rest.strip_prefix(b"\r\n")?))
+    let Ok(Step::Command { consumed }) = parser.next(bytes) else { return None };
+    let words = parser.words(bytes);
+    if !words.word(0).eq_ignore_ascii_case(b"set") {
+        return None;
+    }
+    Some(((&bytes[words.range(1)?], &bytes[words.range(2)?]), &bytes[consumed..]))
 }
 
 /// The number after `sign` at the start of `bytes`, and what follows its line.
@@ -165,33 +165,52 @@ mod tests {
         assert_eq!(count, 0);
     }
 
+    /// The SETs found, and how long they are.
+    fn sets<const MOST: usize>(bytes: &[u8], limits: Limits) -> (Vec<Pair<'_>>, usize) {
+        let (pairs, count, length) = sets_ahead::<MOST>(bytes, limits);
+        (pairs[..count].to_vec(), length)
+    }
+
+    fn set(key: &str, value: &str) -> Vec<u8> {
+        let (k, v) = (key.len(), value.len());
+        format!("*3\r\n$3\r\nSet\r\n${k}\r\n{key}\r\n${v}\r\n{value}\r\n").into_bytes()
+    }
+
     #[test]
     fn a_run_of_plain_writes_of_different_keys_is_found() {
-        let set = |key: &str, value: &str| {
-            let (k, v) = (key.len(), value.len());
-            format!("*3\r\n$3\r\nSet\r\n${k}\r\n{key}\r\n${v}\r\n{value}\r\n").into_bytes()
-        };
+        let any = Limits::default();
         let get = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n".to_vec();
         let run = [set("a", "1"), set("b", ""), set("a", "2"), get.clone()].concat();
-        let (pairs, count, length) = sets_ahead::<8>(&run);
-        assert_eq!(&pairs[..count], [(&b"a"[..], &b"1"[..]), (b"b", b"")], "one key once");
-        let (pairs, count, _) = sets_ahead::<8>(&run[length..]);
-        assert_eq!(&pairs[..count], [(&b"a"[..], &b"2"[..])], "and nothing beyond writes");
-        assert_eq!(sets_ahead::<1>(&run).1, 1, "no more than are asked for");
-        assert_eq!(sets_ahead::<8>(&get).1, 0);
+        let (pairs, length) = sets::<8>(&run, any);
+        assert_eq!(pairs, [(&b"a"[..], &b"1"[..]), (b"b", b"")], "one key once");
+        let (pairs, _) = sets::<8>(&run[length..], any);
+        assert_eq!(pairs, [(&b"a"[..], &b"2"[..])], "and nothing beyond writes");
+        assert_eq!(sets::<1>(&run, any).0.len(), 1, "no more than are asked for");
+        assert_eq!(sets::<8>(&get, any).0, []);
         let long = "v".repeat(SET_AHEAD_BYTES);
         let run = [set("a", &long), set("b", &long), set("c", "1")].concat();
-        assert_eq!(sets_ahead::<8>(&run).1, 1, "and no more than are copied at a time");
+        assert_eq!(sets::<8>(&run, any).0.len(), 1, "and no more than are copied at a time");
         for bytes in [
             &b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r"[..],
-            b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1xx",
-            b"*3\r\n$3\r\nSET\r\n$1\rxa\r\n$1\r\n1\r\n",
+            b"*3\r\n$3\r\nSET\r\n$01\r\na\r\n$1\r\n1\r\n",
+            b"*3\r\n$3\r\nSET\r\n$-1\r\na\r\n$1\r\n1\r\n",
             b"*3\rx$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n",
             b"*4\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n$2\r\nNX\r\n",
             b"*3\r\n$5\r\nSETNX\r\n$1\r\na\r\n$1\r\n1\r\n",
+            b"SET a 1\r\n",
         ] {
-            assert_eq!(sets_ahead::<8>(bytes).1, 0, "{bytes:?}");
+            assert_eq!(sets::<8>(bytes, any).0, [], "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_write_that_is_refused_for_its_length_is_not_found() {
+        let run = [set("a", "1"), set("long", "1"), set("b", "2")].concat();
+        let short = Limits { bulk_bytes: 3, ..Limits::default() };
+        assert_eq!(sets::<8>(&run, short).0, [(&b"a"[..], &b"1"[..])]);
+        let command_bytes = u32::try_from(set("a", "1").len()).expect("a few bytes");
+        let short = Limits { command_bytes, ..Limits::default() };
+        assert_eq!(sets::<8>(&run, short).0, [(&b"a"[..], &b"1"[..])]);
     }
 
     #[test]
@@ -218,7 +237,7 @@ mod tests {
             let (found, left) = keys(&bytes);
             prop_assert!(found.iter().map(|key| key.len()).sum::<usize>() <= bytes.len());
             prop_assert!(left <= bytes.len());
-            prop_assert!(sets_ahead::<4>(&bytes).2 <= bytes.len());
+            prop_assert!(sets::<4>(&bytes, Limits::default()).1 <= bytes.len());
         }
     }
 }

@@ -181,9 +181,9 @@ impl Session {
         self.input.len() - ahead.left()
     }
 
-    /// Begins what the next commands ask of other nodes, where they only read, or only write, each
-    /// another key: whoever reads must not miss a write before it, and of two writes of one key the
-    /// later must win. Returns up to where in the input that was looked for.
+    /// Begins what the next commands ask of other nodes, where they only read, or only write
+    /// different keys: whoever reads must not miss a write before it, and of two writes of one key
+    /// the later must win. Returns up to where in the input that was looked for.
     fn begin_ahead(&self, access: &mut Access<'_>) -> usize {
         let (target, input) = (&self.state.target, &self.input[self.consumed..]);
         let (keys, reads, mut length) = gets_ahead::<BEGUN_AHEAD>(input);
@@ -191,7 +191,8 @@ impl Session {
         if reads > 1 {
             access.ahead_of_commands(target, keys.into_iter().take(reads));
         } else if reads == 0 {
-            let (pairs, writes, written) = sets_ahead::<BEGUN_AHEAD>(input);
+            let (pairs, writes, written) =
+                sets_ahead::<BEGUN_AHEAD>(input, limits_of(&self.shared));
             length = written;
             if writes > 1 {
                 access.write_ahead_of_commands(target, pairs.into_iter().take(writes));

@@ -4,6 +4,8 @@
 //! empty, so that no index taken from a client can panic.
 //! Does not know: what a word means.
 
+use std::ops::Range;
+
 /// Where one word lies in its bytes. Commands are bounded far below 4 GiB, so 32 bits do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
@@ -69,6 +71,11 @@ impl<'a> Words<'a> {
     #[must_use]
     pub fn word(self, index: usize) -> &'a [u8] {
         self.get(index).unwrap_or_default()
+    }
+
+    /// Where the word at `index` lies in the bytes, if there is one.
+    pub(super) fn range(self, index: usize) -> Option<Range<usize>> {
+        self.spans.get(index).map(|span| span.start as usize..span.end as usize)
     }
 
     /// The words from `index` on.

@@ -126,6 +126,17 @@ fn http_words_sent_as_commands_end_the_connection() {
     assert_eq!(host.get("/k").status, 404, "nothing was written");
 }
 
+/// A node that takes the port for clients for another's is told so at once.
+#[test]
+fn a_node_that_dials_the_port_for_clients_is_told_so() {
+    let host = Host::start();
+    let mut connection = host.connect();
+    connection.send(b"SHPR\x01\x00\x10");
+    let said = "-ERR this port is for clients; nodes have one of their own\r\n";
+    assert_eq!(String::from_utf8_lossy(&connection.rest()), said);
+    assert_eq!(host.get("/_health").status, 200);
+}
+
 /// What the protocol forbids ends the connection with Redis' words.
 #[test]
 fn malformed_requests_end_the_connection_with_a_reason() {
