@@ -141,6 +141,15 @@ impl Ceiling {
         (self.0 <= enough && wanted > self.0).then_some(Self(wanted))
     }
 
+    /// The ceiling that will do from now on, or `None` where the present one is no higher: that of
+    /// a node alone is, once others have come. Nobody may stamp by the present one any more before
+    /// the lower one is made durable.
+    #[must_use]
+    pub fn lower(self, last: Stamp, physical_ms: Millis, step_ms: Millis) -> Option<Self> {
+        let enough = last.wall_ms().max(physical_ms).saturating_add(step_ms);
+        (enough < self.0).then_some(Self(enough))
+    }
+
     /// Where the clock of a node begins that finds this ceiling on its disk.
     #[must_use]
     pub const fn restart(self) -> Stamp {

@@ -8,12 +8,14 @@
 //! nobody to differ from. Among others it stamps nothing while it is further ahead of time than the
 //! skew that is allowed; so among others the ceiling is laid one second ahead instead of ten, never
 //! further than a second beyond what may be stamped, and a node that restarts stamps within a
-//! second.
+//! second. It is laid down to there when the first of the others come.
 
 use parking_lot::Mutex;
 use shoal_core::NodeId;
 use shoal_core::Version;
-use shoal_core::clock::{Bounds, Ceiling, ClockError, MAX_SKEW_MS, NO_SKEW_BOUND, Stamp};
+use shoal_core::clock::{
+    Bounds, CLUSTER_CEILING_STEP_MS, Ceiling, ClockError, MAX_SKEW_MS, NO_SKEW_BOUND, Stamp,
+};
 use shoal_core::replica::Now;
 use shoal_core::version::Millis;
 use shoal_storage::directory::Ceiling as Kept;
@@ -95,6 +97,22 @@ impl NodeClock {
         self.among_others.store(true, Ordering::Release);
     }
 
+    /// The first of the others have come: a ceiling that was laid for a node alone is laid down to
+    /// where it would be among others. Waits for the disk.
+    pub(crate) fn lower(&self) -> Result<(), Refusal> {
+        self.among_others();
+        let mut kept = self.kept.lock();
+        let ceiling = Ceiling(self.ceiling.load(Ordering::Acquire));
+        let (last, physical) = (Stamp(self.last.load(Ordering::Relaxed)), self.now_ms());
+        if let Some(lower) = ceiling.lower(last, physical, CLUSTER_CEILING_STEP_MS) {
+            // Stamps heed it first. One that is being given by the higher one is of this moment, and
+            // far below both.
+            self.ceiling.store(lower.0, Ordering::Release);
+            kept.lower(lower.0).map_err(|error| Refusal::new(Code::Storage, error.to_string()))?;
+        }
+        Ok(())
+    }
+
     /// In how many milliseconds this clock may stamp among others: zero, but for a moment after a
     /// restart, and where physical time was set back.
     pub(crate) fn stamps_in_ms(&self) -> Millis {
@@ -139,7 +157,8 @@ impl NodeClock {
                         return Ok(next.version(self.node));
                     }
                 }
-                Err(ClockError::Ceiling { .. }) => self.raise(physical)?,
+                // Also where others have just come: a bounded one may be in the way for good.
+                Err(ClockError::Ceiling { .. }) => self.raise_within(physical, NO_SKEW_BOUND)?,
                 Err(error) => return Err(Refusal::new(Code::ClockSkewed, error.to_string())),
             }
         }
@@ -206,22 +225,29 @@ impl NodeClock {
     /// Whether stamps were given since this was last asked, and less than half of the ceiling's
     /// step is left.
     pub(crate) fn wants_raising(&self) -> bool {
-        self.stamped.swap(false, Ordering::Relaxed) && self.wanted(self.now_ms()).is_some()
+        let is_asked = self.stamped.swap(false, Ordering::Relaxed);
+        is_asked && self.wanted(self.now_ms(), self.max_skew_ms()).is_some()
     }
 
-    fn wanted(&self, physical: Millis) -> Option<Ceiling> {
+    fn max_skew_ms(&self) -> Millis {
         let among_others = self.among_others.load(Ordering::Acquire);
-        let bounds = Bounds {
-            ceiling: Ceiling(self.ceiling.load(Ordering::Acquire)),
-            max_skew_ms: if among_others { MAX_SKEW_MS } else { NO_SKEW_BOUND },
-        };
+        if among_others { MAX_SKEW_MS } else { NO_SKEW_BOUND }
+    }
+
+    fn wanted(&self, physical: Millis, max_skew_ms: Millis) -> Option<Ceiling> {
+        let ceiling = Ceiling(self.ceiling.load(Ordering::Acquire));
+        let bounds = Bounds { ceiling, max_skew_ms };
         bounds.wanted_ceiling(Stamp(self.last.load(Ordering::Relaxed)), physical)
     }
 
     /// Raises the ceiling if less than half of its step is left. Waits for the disk.
     pub(crate) fn raise(&self, physical: Millis) -> Result<(), Refusal> {
+        self.raise_within(physical, self.max_skew_ms())
+    }
+
+    fn raise_within(&self, physical: Millis, max_skew_ms: Millis) -> Result<(), Refusal> {
         let mut kept = self.kept.lock();
-        if let Some(next) = self.wanted(physical) {
+        if let Some(next) = self.wanted(physical, max_skew_ms) {
             kept.raise(next.0).map_err(|error| Refusal::new(Code::Storage, error.to_string()))?;
             self.ceiling.store(next.0, Ordering::Release);
         }

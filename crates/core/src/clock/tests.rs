@@ -93,6 +93,16 @@ fn a_ceiling_is_asked_for_again_only_when_half_of_it_is_used() {
 }
 
 #[test]
+fn a_ceiling_is_lowered_to_a_step_above_every_stamp() {
+    let high = Ceiling(START_MS + 10_000);
+    assert_eq!(high.lower(Stamp::ZERO, START_MS, 1_000), Some(Ceiling(START_MS + 1_000)));
+    let ahead = Stamp::start_of(START_MS + 5_000);
+    assert_eq!(high.lower(ahead, START_MS, 1_000), Some(Ceiling(START_MS + 6_000)));
+    assert_eq!(high.lower(high.restart(), START_MS, 1_000), None);
+    assert_eq!(high.lower(Stamp::ZERO, START_MS + 9_000, 1_000), None);
+}
+
+#[test]
 fn others_clocks_are_followed_up_to_the_skew_and_never_back() {
     let far = Stamp::start_of(START_MS + 10_000);
     let near = Stamp::start_of(START_MS + 100);

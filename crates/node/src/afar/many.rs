@@ -1,7 +1,7 @@
 //! Many keys at once: questions that are begun side by side, and what came of changes as one.
 
 use super::{Spot, Wanted};
-use crate::access::{Access, key_is_good};
+use crate::access::{Access, bad_key, key_is_good};
 use crate::errand::{AT_ONCE, Reply, What};
 use crate::refusal::{Halt, Refusal, unknown};
 use crate::request::Target;
@@ -96,8 +96,8 @@ impl Access<'_> {
     /// Removes keys, all at once, and says how many there were.
     ///
     /// # Errors
-    /// As [`Access::run`]; [`Code::Unknown`](crate::Code::Unknown) where some of them were removed
-    /// and others not.
+    /// As [`Access::run`], and then nothing is removed where a key is none;
+    /// [`Code::Unknown`](crate::Code::Unknown) where some of them were removed and others not.
     pub fn remove_all<'k>(
         &mut self,
         target: &Target,
@@ -105,6 +105,9 @@ impl Access<'_> {
     ) -> Result<i64, Halt> {
         let update = Update::Delete { when: When::Always };
         self.know(target)?;
+        if !keys.clone().all(key_is_good) {
+            return Err(bad_key());
+        }
         let Some(keyspace) = self.routing.find(target).map(Arc::clone) else { return Ok(0) };
         let spot = |key| Spot { keyspace: Arc::clone(&keyspace), slot: Slot::of(key) };
         let mut keys = keys.peekable();

@@ -1,7 +1,7 @@
 //! Stamps over restarts, alone and among others.
 
 use super::*;
-use shoal_core::clock::{CEILING_STEP_MS, CLUSTER_CEILING_STEP_MS};
+use shoal_core::clock::CEILING_STEP_MS;
 use shoal_storage::directory::DataDirectory;
 use std::path::Path;
 
@@ -41,6 +41,45 @@ fn among_others_a_clock_that_restarts_again_and_again_stamps_within_a_second() {
         assert!(stamp > last);
         last = stamp;
         drop((clock, directory));
+    }
+}
+
+#[test]
+fn a_node_that_was_alone_a_moment_ago_stamps_soon_after_a_restart_among_others() {
+    let at = tempfile::tempdir().expect("a temporary directory");
+    let at = at.path().join("data");
+    let now_ms = Arc::new(AtomicU64::new(START_MS));
+    let last = {
+        let (clock, _directory) = clock(&at, &now_ms);
+        clock.stamp(clock.now_ms()).expect("it stamps");
+        clock.lower().expect("the ceiling is laid down");
+        // It goes on as before, and may come as far as it likes.
+        now_ms.fetch_add(2 * CLUSTER_CEILING_STEP_MS, Ordering::Relaxed);
+        clock.next().expect("it stamps")
+    };
+    let (clock, _directory) = clock(&at, &now_ms);
+    clock.among_others();
+    clock.raise(clock.now_ms()).expect("the ceiling rises");
+    assert!(clock.stamps_in_ms() <= CLUSTER_CEILING_STEP_MS, "{} ms", clock.stamps_in_ms());
+    now_ms.fetch_add(clock.stamps_in_ms() + 1, Ordering::Relaxed);
+    assert!(clock.next().expect("it stamps") > last);
+}
+
+#[test]
+fn a_clock_that_stands_at_its_ceiling_does_not_lay_it_down() {
+    let at = tempfile::tempdir().expect("a temporary directory");
+    let at = at.path().join("data");
+    let now_ms = Arc::new(AtomicU64::new(START_MS));
+    let first = {
+        let (clock, _directory) = clock(&at, &now_ms);
+        clock.stamp(clock.now_ms()).expect("it stamps");
+        clock.lower().expect("the ceiling is laid down");
+        clock.next().expect("it stamps")
+    };
+    for _ in 0..3 {
+        let (clock, _directory) = clock(&at, &now_ms);
+        clock.lower().expect("it is low enough");
+        assert!(clock.stamp(clock.now_ms()).expect("it stamps") > first.version(NodeId(1)));
     }
 }
 

@@ -186,15 +186,16 @@ pub(crate) async fn alter(node: &Arc<Node>, name: String, body: &[u8]) -> Result
     let changes = changes(&form::parse(body)?)?;
     let there = Arc::clone(node);
     job::blocking(move || {
+        let before = there.describe(&name)?.definition.options.replication;
         there.alter_keyspace(&name, changes)?;
         let info = there.describe(&name)?;
         let chosen = changes.applied_to(&info.definition.options);
-        let document = KeyspaceDocument::from(info);
+        let mut document = KeyspaceDocument::from(info);
         // Only whoever chooses the replication is told about it.
-        let document = match changes.replication {
-            Some(_) => document.noted(&chosen),
-            None => document,
-        };
+        if let Some(after) = changes.replication {
+            let fewer = spread::note_of_fewer(before, after);
+            document.note = fewer.or_else(|| spread::note(&chosen));
+        }
         Ok(Reply::json(StatusCode::OK, &document))
     })
     .await?

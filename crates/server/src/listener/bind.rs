@@ -21,7 +21,7 @@ pub enum BindError {
     /// Somebody else listens there.
     #[error(
         "cannot listen on {0}: another program listens there already; stop it, or choose \
-         another address with --listen"
+         another address with --listen (of `dev`: --port)"
     )]
     InUse(ListenAddress),
     /// The path of a unix socket leads to something else.

@@ -120,6 +120,8 @@ fn commands_of_many_keys_and_transactions_work_where_others_own_the_keys() {
         ("MGET a b nope c", "*4 $1 1 $1 2 $-1 $1 3"),
         ("EXISTS a b nope", ":2"),
         ("SET a 5 GET", "$1 1"),
+        ("DEL b ''", "-ERR a key is 1 to 16384 bytes long"),
+        ("UNLINK '' b", "-ERR a key is 1 to 16384 bytes long"),
         ("DEL b c nope", ":2"),
         ("MSETNX x 1 y 2", "-CROSSSLOT Keys in request don't hash to the same slot"),
         ("MSETNX x 1", ":1"),

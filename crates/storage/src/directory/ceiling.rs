@@ -61,6 +61,19 @@ impl Ceiling {
         }
         Ok(())
     }
+
+    /// Lowers the ceiling to at most `value`, for whoever has come nowhere near it and will not
+    /// before it is raised again. Blocks for a sync.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Io`]: either ceiling is to be assumed.
+    pub fn lower(&mut self, value: u64) -> Result<(), DirectoryError> {
+        if value < self.value {
+            self.slots.write(&value.to_le_bytes())?;
+            self.value = value;
+        }
+        Ok(())
+    }
 }
 
 /// What a file was found to hold.
@@ -119,6 +132,19 @@ mod tests {
         assert!(matches!(refused, DirectoryError::Damaged { .. }), "{refused}");
         assert!(refused.to_string().contains("clock"), "{refused}");
         assert_eq!(fs::read(dir.join("clock")).unwrap(), bytes, "it is left as it was");
+    }
+
+    #[test]
+    fn a_ceiling_is_lowered_where_nobody_came_near_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut ceiling = open(temp.path()).unwrap();
+        ceiling.raise(100).unwrap();
+        ceiling.lower(200).unwrap();
+        assert_eq!((ceiling.value(), open(temp.path()).unwrap().value()), (100, 100));
+        ceiling.lower(20).unwrap();
+        assert_eq!((ceiling.value(), open(temp.path()).unwrap().value()), (20, 20));
+        ceiling.raise(50).unwrap();
+        assert_eq!((ceiling.value(), open(temp.path()).unwrap().value()), (50, 50));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Cluster {
         ground: &Ground,
         store: Arc<RaftStore>,
     ) -> Result<Arc<Self>, Refusal> {
-        node.clock.among_others();
+        node.clock.lower()?;
         let custody = Arc::new(Custody::new(node, &store.current())?);
         let liveness = Arc::new(Liveness::new(node.id()));
         let follow = Arc::new(Follow::default());

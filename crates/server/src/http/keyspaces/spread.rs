@@ -100,10 +100,37 @@ pub(super) fn shown(replication: Replication) -> Value {
     }
 }
 
+/// What whoever lowered the replication from `before` ought to know.
+pub(super) fn note_of_fewer(before: Replication, after: Replication) -> Option<&'static str> {
+    let is_fewer = match (before, after) {
+        (Replication::Count(before), Replication::Count(after)) => after < before,
+        (Replication::All, Replication::Count(_)) => true,
+        (_, Replication::All) => false,
+    };
+    is_fewer.then_some(
+        "no replica is removed yet: every partition keeps those that it has, and their quorum",
+    )
+}
+
 /// What whoever chose `options` ought to know about them.
 pub(super) fn note(options: &KeyspaceOptions) -> Option<&'static str> {
     (options.replication == Replication::Count(2)).then_some(
         "a quorum of 2 replicas is both of them, so it tolerates the loss of none; 3 tolerate \
          the loss of one",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_fewer_replicas_is_told_that_none_goes() {
+        let [two, three] = [2, 3].map(Replication::Count);
+        assert!(note_of_fewer(three, two).is_some());
+        assert!(note_of_fewer(Replication::All, three).is_some());
+        for (before, after) in [(two, three), (three, three), (three, Replication::All)] {
+            assert_eq!(note_of_fewer(before, after), None);
+        }
+    }
 }
